@@ -1,0 +1,146 @@
+//go:build linux
+
+package kernel
+
+import (
+	"cmp"
+	"fmt"
+	"os"
+	"slices"
+
+	"github.com/ipcns/ipcns/internal/sys"
+	"github.com/ipcns/ipcns/ipc"
+	"golang.org/x/sys/unix"
+)
+
+// mqueueDir opens the directory of the thread's POSIX queues by a mount that
+// is never attached anywhere, so no mount point is needed and none is seen
+// (SEMANTICS C.2). It needs CAP_SYS_ADMIN; without it the mount at
+// /dev/mqueue serves, if it shows this namespace.
+func mqueueDir() (*os.File, error) {
+	context, err := unix.Fsopen("mqueue", unix.FSOPEN_CLOEXEC)
+	if err == nil {
+		defer unix.Close(context)
+		return mountDetached(context)
+	}
+	if err != unix.EPERM {
+		return nil, os.NewSyscallError("fsopen", err)
+	}
+	return ownMqueueMount()
+}
+
+func mountDetached(context int) (*os.File, error) {
+	if err := unix.FsconfigCreate(context); err != nil {
+		return nil, os.NewSyscallError("fsconfig", err)
+	}
+	fd, err := unix.Fsmount(context, unix.FSMOUNT_CLOEXEC, 0)
+	if err != nil {
+		return nil, os.NewSyscallError("fsmount", err)
+	}
+	return os.NewFile(uintptr(fd), "mqueue"), nil
+}
+
+// mqueueMagic is MQUEUE_MAGIC of the kernel's ipc/mqueue.c, in statfs(2).
+const mqueueMagic = 0x19800202
+
+// ownMqueueMount opens /dev/mqueue. What it shows is the namespace of whoever
+// mounted it, so the queues there are looked up here too, by name.
+func ownMqueueMount() (*os.File, error) {
+	dir, err := os.Open("/dev/mqueue")
+	if err != nil {
+		return nil, errNoMqueues
+	}
+	var fs unix.Statfs_t
+	if err := unix.Fstatfs(int(dir.Fd()), &fs); err != nil || fs.Type != mqueueMagic {
+		dir.Close()
+		return nil, errNoMqueues
+	}
+	names, err := dir.Readdirnames(1)
+	if err == nil && sys.MqUnreachable(names[0]) {
+		dir.Close()
+		return nil, errNoMqueues
+	}
+	if _, err := dir.Seek(0, 0); err != nil {
+		dir.Close()
+		return nil, err
+	}
+	return dir, nil
+}
+
+// errNoMqueues is why an ordinary user may not see the POSIX queues.
+var errNoMqueues = fmt.Errorf("listing POSIX message queues takes CAP_SYS_ADMIN, or this namespace's mqueue mount at /dev/mqueue: %w", unix.EPERM)
+
+// MqCount returns how many POSIX queues there are.
+func (System) MqCount() (int, error) {
+	dir, err := mqueueDir()
+	if err != nil {
+		return 0, err
+	}
+	defer dir.Close()
+	names, err := dir.Readdirnames(-1)
+	return len(names), err
+}
+
+// MqList returns the POSIX queues by name. Attr and Bytes of one that the
+// caller may not read are zero, and Unreadable is set.
+func (System) MqList() ([]ipc.MqueueStat, error) {
+	dir, err := mqueueDir()
+	if err != nil {
+		return nil, err
+	}
+	defer dir.Close()
+	names, err := dir.Readdirnames(-1)
+	if err != nil {
+		return nil, err
+	}
+	queues := make([]ipc.MqueueStat, 0, len(names))
+	for _, name := range names {
+		queue, err := mqueueStat(int(dir.Fd()), name)
+		if err == unix.ENOENT {
+			continue // unlinked since the names were read
+		}
+		if err != nil {
+			return nil, fmt.Errorf("cannot read POSIX message queue /%s: %w", name, err)
+		}
+		queues = append(queues, queue)
+	}
+	slices.SortFunc(queues, func(a, b ipc.MqueueStat) int { return cmp.Compare(a.Name, b.Name) })
+	return queues, nil
+}
+
+func mqueueStat(dir int, name string) (ipc.MqueueStat, error) {
+	var st unix.Stat_t
+	fd, err := unix.Openat(dir, name, unix.O_RDONLY|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
+	if err == unix.EACCES {
+		err := unix.Fstatat(dir, name, &st, unix.AT_SYMLINK_NOFOLLOW)
+		queue := mqueueOf(name, &st)
+		queue.Unreadable = true
+		return queue, err
+	}
+	if err != nil {
+		return ipc.MqueueStat{}, err
+	}
+	defer unix.Close(fd)
+	if err := unix.Fstat(fd, &st); err != nil {
+		return ipc.MqueueStat{}, err
+	}
+	queue := mqueueOf(name, &st)
+	var attr sys.MqAttr
+	if errno := sys.MqGetattr(fd, &attr); errno != 0 {
+		return ipc.MqueueStat{}, errno
+	}
+	queue.Attr = ipc.MqAttr{Maxmsg: attr.Maxmsg, Msgsize: attr.Msgsize, Curmsgs: attr.Curmsgs}
+	var line [128]byte
+	n, err := unix.Read(fd, line[:])
+	if err != nil {
+		return ipc.MqueueStat{}, err
+	}
+	// The line's format is that of mq_overview(7).
+	var notify, signo int
+	_, err = fmt.Sscanf(string(line[:n]), "QSIZE:%d NOTIFY:%d SIGNO:%d NOTIFY_PID:%d", &queue.Bytes, &notify, &signo, &queue.NotifyPID)
+	return queue, err
+}
+
+func mqueueOf(name string, st *unix.Stat_t) ipc.MqueueStat {
+	return ipc.MqueueStat{Name: "/" + name, UID: st.Uid, GID: st.Gid, Mode: st.Mode & 0o7777, Inode: st.Ino}
+}

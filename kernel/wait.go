@@ -1,0 +1,69 @@
+//go:build linux
+
+package kernel
+
+import (
+	"context"
+	"runtime"
+	"syscall"
+	"time"
+
+	"github.com/ipcns/ipcns/ipc"
+	"golang.org/x/sys/unix"
+)
+
+// wait makes a call that may sleep and ends it when ctx does. The call is
+// tried without sleeping first, which costs nothing; wouldSleep is its error
+// for that.
+func wait(ctx context.Context, name string, flags int, wouldSleep syscall.Errno, call func(flags int) syscall.Errno) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	if errno := call(flags | ipc.NoWait); errno != wouldSleep || flags&ipc.NoWait != 0 {
+		return failed(name, errno)
+	}
+	for {
+		errno := interruptible(ctx, func() syscall.Errno { return call(flags) })
+		if errno != syscall.EINTR {
+			return failed(name, errno)
+		}
+		// A call that was interrupted has done nothing.
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+	}
+}
+
+// interruptible makes the call, which returns EINTR when ctx ends while it
+// sleeps. The signal goes to this thread alone and only until the call has
+// returned, so no other work on any thread is interrupted.
+func interruptible(ctx context.Context, call func() syscall.Errno) syscall.Errno {
+	if ctx.Done() == nil {
+		return call()
+	}
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	pid, tid := unix.Getpid(), unix.Gettid()
+	returned, finished := make(chan struct{}), make(chan struct{})
+	stop := context.AfterFunc(ctx, func() {
+		defer close(finished)
+		// The first signal may come before the thread sleeps in the call:
+		// repeat it until the call is over. The runtime ignores SIGURG.
+		for pause := 50 * time.Microsecond; ; pause = min(2*pause, 10*time.Millisecond) {
+			if err := unix.Tgkill(pid, tid, unix.SIGURG); err != nil {
+				return
+			}
+			select {
+			case <-returned:
+				return
+			case <-time.After(pause):
+			}
+		}
+	})
+	errno := call()
+	close(returned)
+	if !stop() {
+		<-finished
+	}
+	return errno
+}

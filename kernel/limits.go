@@ -61,3 +61,16 @@ func (System) Limits() (ipc.Limits, error) {
 	}
 	return limits, nil
 }
+
+// LimitFile returns the file that holds a limit and what to write there for
+// the value in limits. Limits that share the file are written together.
+func LimitFile(limit ipc.Limit, limits *ipc.Limits) (path, content string) {
+	file := limitFiles[limit.Name]
+	var values []string
+	for _, other := range ipc.AllLimits {
+		if limitFiles[other.Name].path == file.path {
+			values = append(values, strconv.FormatUint(*other.Of(limits), 10))
+		}
+	}
+	return file.path, strings.Join(values, " ")
+}

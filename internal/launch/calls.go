@@ -1,0 +1,58 @@
+//go:build linux
+
+package launch
+
+import (
+	"runtime"
+	"syscall"
+	"unsafe"
+)
+
+// A call is one system call of a plan.
+type call struct {
+	number uintptr
+	args   []arg
+	pass   bool          // its result is the first argument of the next call
+	except syscall.Errno // an error that is none
+	step   step          // what the call is for
+}
+
+// An arg is an argument of a call: a number, or a pointer to a string that
+// ends in a NUL.
+type arg struct {
+	number uintptr
+	text   string
+}
+
+func number[N ~int | ~uintptr](n N) arg { return arg{number: uintptr(n)} }
+
+func text(s string) arg { return arg{text: s + "\x00"} }
+
+func (a arg) value() uintptr {
+	if a.text != "" {
+		return uintptr(unsafe.Pointer(unsafe.StringData(a.text)))
+	}
+	return a.number
+}
+
+// run makes the calls on the calling thread and stops at the first that
+// fails.
+func run(calls []call) error {
+	var passed []arg
+	for _, c := range calls {
+		var args [6]uintptr
+		for i, a := range append(passed, c.args[len(passed):]...) {
+			args[i] = a.value()
+		}
+		result, _, errno := syscall.RawSyscall6(c.number, args[0], args[1], args[2], args[3], args[4], args[5])
+		runtime.KeepAlive(c)
+		passed = nil
+		if errno != 0 && errno != c.except {
+			return c.step.failure(errno)
+		}
+		if c.pass && errno == 0 {
+			passed = []arg{number(result)}
+		}
+	}
+	return nil
+}

@@ -1,0 +1,179 @@
+//go:build linux
+
+package launch
+
+import (
+	"encoding/binary"
+	"strconv"
+	"syscall"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+// The memory of the stub program: one segment of code, which is the same for
+// every plan, and one of data, which is the plan. Both start at multiples of
+// the largest page size that Linux uses.
+const (
+	codeAddress  = 0x10000000
+	dataAddress  = 0x10010000 // stub_*.s names it too
+	dataOffset   = dataAddress - codeAddress
+	segmentAlign = dataOffset
+	codeOffset   = 0x100 // in the first page, behind the ELF header
+	codeSize     = 0x100 // at least that of the stub
+)
+
+// The words of a record and of the header, as stub_*.s reads them.
+const (
+	recordWords = 10 // number, 6 arguments, pass, except, step
+	headerWords = 4  // first call, calls after a failure, place of the errno, place of the step
+)
+
+// stub walks through the records at dataAddress and never returns. It can
+// run only in the program that image makes.
+func stub()
+
+// stubCode returns where the code of stub begins.
+func stubCode() unsafe.Pointer
+
+// A layout is data being laid out at dataAddress.
+type layout struct {
+	data []byte
+}
+
+func (l *layout) end() uint64 { return dataAddress + uint64(len(l.data)) }
+
+// words appends the words and returns the address of the first.
+func (l *layout) words(words ...uint64) uint64 {
+	for len(l.data)%8 != 0 {
+		l.data = append(l.data, 0)
+	}
+	at := l.end()
+	for _, w := range words {
+		l.data = binary.NativeEndian.AppendUint64(l.data, w)
+	}
+	return at
+}
+
+func (l *layout) setWord(at, w uint64) { binary.NativeEndian.PutUint64(l.data[at-dataAddress:], w) }
+
+// text appends a string with its NUL and returns its address.
+func (l *layout) text(s string) uint64 {
+	at := l.end()
+	l.data = append(append(l.data, s...), 0)
+	return at
+}
+
+// list appends a NULL-terminated array of strings, as execve takes it.
+func (l *layout) list(items []string) uint64 {
+	pointers := make([]uint64, len(items)+1)
+	for i, item := range items {
+		pointers[i] = l.text(item)
+	}
+	return l.words(pointers...)
+}
+
+// calls appends the records of the calls and returns the address of the first.
+func (l *layout) calls(calls []call) uint64 {
+	records := make([]uint64, 0, len(calls)*recordWords)
+	for _, c := range calls {
+		record := [recordWords]uint64{0: uint64(c.number), 8: uint64(c.except), 9: l.text(string(c.step))}
+		for i, a := range c.args {
+			record[1+i] = uint64(a.number)
+			if a.text != "" {
+				record[1+i] = l.text(a.text)
+			}
+		}
+		if c.pass {
+			record[7] = 1
+		}
+		records = append(records, record[:]...)
+	}
+	return l.words(records...)
+}
+
+// layOut returns the data of the stub for a plan. The stub makes the plan's
+// calls and becomes p. If a call fails, it becomes the program behind the
+// descriptor self with the arguments of explain, in which the step and the
+// error number stand.
+func layOut(calls []call, p Program, self int) []byte {
+	var l layout
+	l.words(make([]uint64, headerWords)...)
+	environment := l.list(p.Env)
+
+	// A file without a format that the kernel knows is a shell script, as
+	// execvp(3) has it.
+	shell := append([]string{shellPath, p.Path}, p.Args[1:]...)
+	execStep := execStep(p.Path)
+	first := l.calls(append(calls,
+		call{number: unix.SYS_EXECVE, args: []arg{text(p.Path), number(uintptr(l.list(p.Args))), number(uintptr(environment))}, except: syscall.ENOEXEC, step: execStep},
+		call{number: unix.SYS_EXECVE, args: []arg{text(shellPath), number(uintptr(l.list(shell))), number(uintptr(environment))}, step: execStep},
+	))
+
+	errno := l.words(0)
+	explain := l.words(l.text("ipcns"), l.text(FailureCommand), 0, errno, 0)
+	failure := l.calls([]call{
+		{number: unix.SYS_EXECVEAT, args: []arg{number(self), text(""), number(uintptr(explain)), number(uintptr(environment)), number(unix.AT_EMPTY_PATH)}},
+		{number: unix.SYS_EXIT_GROUP, args: []arg{number(StatusFailed)}},
+	})
+	for i, w := range [headerWords]uint64{first, failure, errno, explain + 2*8} {
+		l.setWord(dataAddress+uint64(i)*8, w)
+	}
+	return l.data
+}
+
+// program returns what stands before the data in the file: the ELF header,
+// a program header for each segment, and the code. See elf(5).
+func program(dataSize int) []byte {
+	const (
+		headerSize, segmentSize = 64, 56
+		executable, version     = 2, 1    // ET_EXEC, EV_CURRENT
+		load                    = 1       // PT_LOAD
+		execute, write, read    = 1, 2, 4 // PF_X, PF_W, PF_R
+	)
+	le := binary.LittleEndian
+	b := []byte("\x7fELF\x02\x01\x01") // 64 bits, little endian, version 1
+	b = append(b, make([]byte, 16-len(b))...)
+	b = le.AppendUint16(b, executable)
+	b = le.AppendUint16(b, machine)
+	b = le.AppendUint32(b, version)
+	b = le.AppendUint64(b, codeAddress+codeOffset)
+	b = le.AppendUint64(b, headerSize) // where the program headers are
+	b = le.AppendUint64(b, 0)          // no sections
+	b = le.AppendUint32(b, 0)
+	for _, size := range [...]uint16{headerSize, segmentSize, 2, 0, 0, 0} {
+		b = le.AppendUint16(b, size)
+	}
+	segment := func(flags uint32, offset, address, size uint64) {
+		b = le.AppendUint32(b, load)
+		b = le.AppendUint32(b, flags)
+		for _, w := range [...]uint64{offset, address, address, size, size, segmentAlign} {
+			b = le.AppendUint64(b, w)
+		}
+	}
+	segment(read|execute, 0, codeAddress, codeOffset+codeSize)
+	segment(read|write, dataOffset, dataAddress, uint64(dataSize))
+	b = append(b, make([]byte, codeOffset-len(b))...)
+	return append(b, unsafe.Slice((*byte)(stubCode()), codeSize)...)
+}
+
+// becomeStub replaces this process by the stub program for a plan.
+func becomeStub(calls []call, p Program, self int) error {
+	data := layOut(calls, p, self)
+	file, err := unix.MemfdCreate("ipcns", unix.MFD_CLOEXEC|unix.MFD_EXEC)
+	if err == unix.EINVAL { // before Linux 6.3, which has MFD_EXEC
+		file, err = unix.MemfdCreate("ipcns", unix.MFD_CLOEXEC)
+	}
+	if err != nil {
+		return stepMemfd.failure(errnoOf(err))
+	}
+	defer unix.Close(file)
+	if _, err := unix.Pwrite(file, program(len(data)), 0); err != nil {
+		return stepMemfd.failure(errnoOf(err))
+	}
+	if _, err := unix.Pwrite(file, data, dataOffset); err != nil {
+		return stepMemfd.failure(errnoOf(err))
+	}
+	err = syscall.Exec("/proc/self/fd/"+strconv.Itoa(file), []string{"ipcns"}, nil)
+	return stepMemfd.failure(errnoOf(err))
+}

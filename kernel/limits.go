@@ -5,45 +5,39 @@ package kernel
 import (
 	"fmt"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 
 	"github.com/ipcns/ipcns/ipc"
 )
 
-// A limitFile is the file that holds a limit, and the place in it.
-type limitFile struct {
+// limitFiles are the files that hold the limits, each with its limits in the
+// order in which they stand there.
+var limitFiles = [...]struct {
 	path  string
-	field int
-}
-
-const semPath = "/proc/sys/kernel/sem"
-
-var limitFiles = map[string]limitFile{
-	"msgmax":          {"/proc/sys/kernel/msgmax", 0},
-	"msgmnb":          {"/proc/sys/kernel/msgmnb", 0},
-	"msgmni":          {"/proc/sys/kernel/msgmni", 0},
-	"semmsl":          {semPath, 0},
-	"semmns":          {semPath, 1},
-	"semopm":          {semPath, 2},
-	"semmni":          {semPath, 3},
-	"shmmax":          {"/proc/sys/kernel/shmmax", 0},
-	"shmall":          {"/proc/sys/kernel/shmall", 0},
-	"shmmni":          {"/proc/sys/kernel/shmmni", 0},
-	"shm_rmid_forced": {"/proc/sys/kernel/shm_rmid_forced", 0},
-	"queues_max":      {"/proc/sys/fs/mqueue/queues_max", 0},
-	"msg_max":         {"/proc/sys/fs/mqueue/msg_max", 0},
-	"msgsize_max":     {"/proc/sys/fs/mqueue/msgsize_max", 0},
-	"msg_default":     {"/proc/sys/fs/mqueue/msg_default", 0},
-	"msgsize_default": {"/proc/sys/fs/mqueue/msgsize_default", 0},
+	names []string
+}{
+	{"/proc/sys/kernel/msgmax", []string{"msgmax"}},
+	{"/proc/sys/kernel/msgmnb", []string{"msgmnb"}},
+	{"/proc/sys/kernel/msgmni", []string{"msgmni"}},
+	{"/proc/sys/kernel/sem", []string{"semmsl", "semmns", "semopm", "semmni"}},
+	{"/proc/sys/kernel/shmmax", []string{"shmmax"}},
+	{"/proc/sys/kernel/shmall", []string{"shmall"}},
+	{"/proc/sys/kernel/shmmni", []string{"shmmni"}},
+	{"/proc/sys/kernel/shm_rmid_forced", []string{"shm_rmid_forced"}},
+	{"/proc/sys/fs/mqueue/queues_max", []string{"queues_max"}},
+	{"/proc/sys/fs/mqueue/msg_max", []string{"msg_max"}},
+	{"/proc/sys/fs/mqueue/msgsize_max", []string{"msgsize_max"}},
+	{"/proc/sys/fs/mqueue/msg_default", []string{"msg_default"}},
+	{"/proc/sys/fs/mqueue/msgsize_default", []string{"msgsize_default"}},
 }
 
 // Limits reads the limits from /proc/sys. A limit whose file this kernel does
-// not have is 0.
+// not have is 0; one that somebody has made negative is its two's complement.
 func (System) Limits() (ipc.Limits, error) {
 	var limits ipc.Limits
-	for _, limit := range ipc.AllLimits {
-		file := limitFiles[limit.Name]
+	for _, file := range limitFiles {
 		text, err := os.ReadFile(file.path)
 		if os.IsNotExist(err) {
 			continue
@@ -52,25 +46,50 @@ func (System) Limits() (ipc.Limits, error) {
 			return limits, err
 		}
 		fields := strings.Fields(string(text))
-		if len(fields) <= file.field {
+		if len(fields) < len(file.names) {
 			return limits, fmt.Errorf("%s holds %q", file.path, text)
 		}
-		if *limit.Of(&limits), err = strconv.ParseUint(fields[file.field], 10, 64); err != nil {
-			return limits, fmt.Errorf("%s: %w", file.path, err)
+		for i, name := range file.names {
+			if err := setLimit(&limits, name, fields[i]); err != nil {
+				return limits, fmt.Errorf("%s: %w", file.path, err)
+			}
 		}
 	}
 	return limits, nil
 }
 
-// LimitFile returns the file that holds a limit and what to write there for
-// the value in limits. Limits that share the file are written together.
-func LimitFile(limit ipc.Limit, limits *ipc.Limits) (path, content string) {
-	file := limitFiles[limit.Name]
-	var values []string
-	for _, other := range ipc.AllLimits {
-		if limitFiles[other.Name].path == file.path {
-			values = append(values, strconv.FormatUint(*other.Of(limits), 10))
-		}
+func setLimit(limits *ipc.Limits, name, text string) error {
+	limit, err := ipc.LimitByName(name)
+	if err != nil {
+		return err
 	}
-	return file.path, strings.Join(values, " ")
+	value, err := strconv.ParseUint(text, 10, 64)
+	if strings.HasPrefix(text, "-") {
+		var negative int64
+		negative, err = strconv.ParseInt(text, 10, 64)
+		value = uint64(negative)
+	}
+	*limit.Of(limits) = value
+	return err
+}
+
+// LimitFile returns the file that holds the limit of that name and what to
+// write there for the values in limits. Limits that share the file are
+// written together.
+func LimitFile(name string, limits *ipc.Limits) (path, content string, err error) {
+	for _, file := range limitFiles {
+		if !slices.Contains(file.names, name) {
+			continue
+		}
+		values := make([]string, len(file.names))
+		for i, other := range file.names {
+			limit, err := ipc.LimitByName(other)
+			if err != nil {
+				return "", "", err
+			}
+			values[i] = strconv.FormatUint(*limit.Of(limits), 10)
+		}
+		return file.path, strings.Join(values, " "), nil
+	}
+	return "", "", fmt.Errorf("no file holds the limit %q", name)
 }

@@ -37,7 +37,13 @@ func mountDetached(context int) (*os.File, error) {
 	if err != nil {
 		return nil, os.NewSyscallError("fsmount", err)
 	}
-	return os.NewFile(uintptr(fd), "mqueue"), nil
+	defer unix.Close(fd)
+	// The descriptor of a mount is for path names only: it cannot be read.
+	dir, err := unix.Openat(fd, ".", unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return nil, os.NewSyscallError("openat", err)
+	}
+	return os.NewFile(uintptr(dir), "mqueue"), nil
 }
 
 // mqueueMagic is MQUEUE_MAGIC of the kernel's ipc/mqueue.c, in statfs(2).
@@ -81,8 +87,8 @@ func (System) MqCount() (int, error) {
 	return len(names), err
 }
 
-// MqList returns the POSIX queues by name. Attr and Bytes of one that the
-// caller may not read are zero, and Unreadable is set.
+// MqList returns the POSIX queues by name. It opens and closes each, so a
+// registration of this process by mq_notify ends (SEMANTICS A.7.14).
 func (System) MqList() ([]ipc.MqueueStat, error) {
 	dir, err := mqueueDir()
 	if err != nil {

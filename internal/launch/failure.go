@@ -82,6 +82,10 @@ const (
 func limitStep(s ipc.LimitSetting) step {
 	return step(limitWord + s.Name + " " + strconv.FormatUint(s.Value, 10))
 }
+
+// stepDev is a call of what gives the program a /dev with a place for mqueue.
+const stepDev = step(mountWord + devPath)
+
 func mountStep(at string) step  { return step(mountWord + at) }
 func execStep(path string) step { return step(execWord + path) }
 
@@ -121,6 +125,9 @@ func mountFailure(at string, errno syscall.Errno) string {
 	share := "mqueue"
 	if at == shmPath {
 		share = "shm"
+	}
+	if at == devPath {
+		return fmt.Sprintf("cannot give the program a /dev with a place for its own /dev/mqueue: %v; make that directory, or use --share mqueue", errno)
 	}
 	if errno == syscall.ENOENT {
 		return fmt.Sprintf("cannot give the program its own %s: there is no such directory to mount it on; make one, or use --share %s", at, share)

@@ -41,23 +41,26 @@ type Namespace struct {
 // InNew turns the process into p in a new namespace. It returns only if that
 // failed, with an [*Error].
 func InNew(ns Namespace, p Program) error {
-	mounts, err := planMounts(ns)
-	if err != nil {
-		return err
-	}
 	runtime.LockOSThread()
-	calls := append([]call{newIPC}, planLimits(ns.Limits)...)
-	calls = append(calls, mounts...)
 	if ns.direct() {
-		err := run(calls)
-		if err == nil {
-			return execute(p)
-		}
+		err := directly(ns, p)
 		if !refused(err, stepIPC) {
 			return err
 		}
 	}
-	return inUserNamespace(ns, calls, p)
+	return inUserNamespace(ns, p)
+}
+
+// directly makes the namespace on the calling thread and becomes p.
+func directly(ns Namespace, p Program) error {
+	calls, err := planNamespace(ns, false)
+	if err != nil {
+		return err
+	}
+	if err := run(calls); err != nil {
+		return err
+	}
+	return execute(p)
 }
 
 // direct reports whether the namespace can be made without a user namespace.
@@ -84,9 +87,12 @@ func execute(p Program) error {
 	return execStep(p.Path).failure(errnoOf(err))
 }
 
-// inUserNamespace turns the process into p after the calls, made in a new
-// user namespace.
-func inUserNamespace(ns Namespace, calls []call, p Program) error {
+// inUserNamespace makes the namespace in a new user namespace and becomes p.
+func inUserNamespace(ns Namespace, p Program) error {
+	calls, err := planNamespace(ns, true)
+	if err != nil {
+		return err
+	}
 	uid, gid := os.Geteuid(), os.Getegid()
 	insideUID, insideGID := uid, gid
 	if ns.Root || len(ns.Limits) > 0 {

@@ -1,0 +1,161 @@
+//go:build linux
+
+// Package cli is the command line of ipcns: one file a command, with its help.
+package cli
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+	"unicode"
+
+	"github.com/ipcns/ipcns/internal/launch"
+	"github.com/spf13/cobra"
+)
+
+// Exit statuses of every command but run, which has those of package launch.
+const (
+	statusFailure = 1
+	statusUsage   = 2
+)
+
+// Main runs the command line and returns its exit status.
+func Main(args []string) int {
+	root := newRoot()
+	addCommands(root, args[1:])
+	root.SetArgs(args[1:])
+	err := root.Execute()
+	if err == nil {
+		return 0
+	}
+	fmt.Fprintln(os.Stderr, "ipcns: "+oneLine(err.Error()))
+	return statusOf(err)
+}
+
+// oneLine replaces what would not print on one line of a terminal.
+func oneLine(text string) string {
+	return strings.Map(func(r rune) rune {
+		if !unicode.IsPrint(r) {
+			return '?'
+		}
+		return r
+	}, text)
+}
+
+// An exitError is an error with an exit status of its own.
+type exitError struct {
+	status int
+	err    error
+}
+
+func (e *exitError) Error() string { return e.err.Error() }
+
+func (e *exitError) Unwrap() error { return e.err }
+
+func usage(format string, args ...any) error {
+	return &exitError{statusUsage, fmt.Errorf(format, args...)}
+}
+
+func statusOf(err error) int {
+	if e := (*exitError)(nil); errors.As(err, &e) {
+		return e.status
+	}
+	if e := (*launch.Error)(nil); errors.As(err, &e) {
+		return e.Status
+	}
+	return statusFailure
+}
+
+func newRoot() *cobra.Command {
+	root := &cobra.Command{
+		Use:   "ipcns",
+		Short: "Give any program its own IPC namespace",
+		Long: `ipcns gives any program its own IPC namespace: System V message queues,
+semaphore sets and shared memory segments, and POSIX message queues, apart
+from those of every other program.`,
+		Example: `  ipcns run -- ./server             a program with IPC of its own
+  ipcns ls                          the IPC namespaces of this machine
+  ipcns ipcs -n pid:4242            what is in that of process 4242
+  ipcns tour                        the story of IPC namespaces, live`,
+		SilenceErrors: true,
+		SilenceUsage:  true,
+		Args: func(cmd *cobra.Command, args []string) error {
+			if len(args) > 0 {
+				return usage("unknown command %q; see \"ipcns help\"", args[0])
+			}
+			return nil
+		},
+		RunE: func(cmd *cobra.Command, args []string) error { return cmd.Help() },
+	}
+	root.SetFlagErrorFunc(flagError)
+	root.PersistentFlags().Bool(insideFlag, false, "the process is in the namespace that -n names")
+	if err := root.PersistentFlags().MarkHidden(insideFlag); err != nil {
+		panic(err)
+	}
+	return root
+}
+
+// commands makes each command. Main adds only the one that it is to run.
+var commands = map[string]func() *cobra.Command{
+	"run":                 newRun,
+	"ipcs":                newIpcs,
+	"ls":                  newLs,
+	"msg":                 newMsg,
+	"tour":                newTour,
+	"version":             newVersion,
+	launch.FailureCommand: newLaunchFailed,
+}
+
+// addCommands adds the command that the arguments begin with, and all of them
+// if they begin with something else.
+func addCommands(root *cobra.Command, args []string) {
+	if len(args) > 0 && commands[args[0]] != nil {
+		root.AddCommand(commands[args[0]]())
+		root.CompletionOptions.DisableDefaultCmd = true
+		return
+	}
+	for _, make := range commands {
+		root.AddCommand(make())
+	}
+	root.AddCommand(newLimitsTopic())
+}
+
+// newLaunchFailed is what the stub of package launch becomes to tell what
+// went wrong.
+func newLaunchFailed() *cobra.Command {
+	return &cobra.Command{
+		Use:                launch.FailureCommand,
+		Hidden:             true,
+		DisableFlagParsing: true,
+		RunE:               func(cmd *cobra.Command, args []string) error { return launch.Failure(args) },
+	}
+}
+
+// failingWith gives every failure of the command but those of package launch
+// the exit status.
+func failingWith(status int, cmd *cobra.Command) *cobra.Command {
+	with := func(err error) error {
+		if e := (*launch.Error)(nil); err == nil || errors.As(err, &e) {
+			return err
+		}
+		return &exitError{status, err}
+	}
+	args, run := cmd.Args, cmd.RunE
+	cmd.Args = func(cmd *cobra.Command, a []string) error { return with(args(cmd, a)) }
+	cmd.RunE = func(cmd *cobra.Command, a []string) error { return with(run(cmd, a)) }
+	cmd.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error { return with(flagError(cmd, err)) })
+	return cmd
+}
+
+func flagError(cmd *cobra.Command, err error) error {
+	return usage("%w; see \"%s --help\"", err, cmd.CommandPath())
+}
+
+// noArguments refuses arguments in one line that says what to do.
+func noArguments(cmd *cobra.Command, args []string) error {
+	if len(args) > 0 {
+		return usage("%s takes no argument %q; see \"%s --help\"", cmd.CommandPath(), args[0], cmd.CommandPath())
+	}
+	return nil
+}

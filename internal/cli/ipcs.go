@@ -15,7 +15,7 @@ import (
 func newIpcs() *cobra.Command {
 	var t target
 	var report listing.Report
-	var asJSON bool
+	var asJSON, all bool
 	var object string
 	cmd := &cobra.Command{
 		Use:   "ipcs [-q] [-m] [-s] [-Q] [-t|-p|-c|-l|-u|-i ID] [-n NS] [--json]",
@@ -37,6 +37,13 @@ CAP_SYS_ADMIN, or a mount of the namespace's mqueue file system at /dev/mqueue.
   ipcns ipcs --json | jq '.message_queues[] | select(.messages > 0)'`,
 		Args: noArguments,
 		RunE: func(cmd *cobra.Command, args []string) error {
+			var err error
+			if report.Names, err = names(cmd); err != nil {
+				return err
+			}
+			if all {
+				report.Select = listing.Selection{}
+			}
 			report.Warn = func(err error) { fmt.Fprintf(cmd.ErrOrStderr(), "ipcns: %v\n", err) }
 			out := cmd.OutOrStdout()
 			return t.do(cmd, func(system ipc.System) error {
@@ -65,7 +72,7 @@ CAP_SYS_ADMIN, or a mount of the namespace's mqueue file system at /dev/mqueue.
 	flags.BoolVarP(&report.Select.Segments, "shmems", "m", false, "shared memory segments")
 	flags.BoolVarP(&report.Select.SemaphoreSets, "semaphores", "s", false, "semaphore sets")
 	flags.BoolVarP(&report.Select.Mqueues, "mqueues", "Q", false, "POSIX message queues")
-	flags.BoolP("all", "a", false, "all four, which is the default")
+	flags.BoolVarP(&all, "all", "a", false, "all four, which is the default")
 	for _, view := range []struct {
 		name, letter, usage string
 		view                listing.View

@@ -51,13 +51,21 @@ users are seen by root alone.
 				return err
 			}
 			if unseen > 0 {
-				fmt.Fprintf(cmd.ErrOrStderr(), "ipcns: %d processes of other users were not looked at; run as root to see theirs\n", unseen)
+				fmt.Fprintln(cmd.ErrOrStderr(), "ipcns: "+unseenNote(unseen))
 			}
 			return nil
 		},
 	}
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
 	return cmd
+}
+
+func unseenNote(unseen int) string {
+	note := fmt.Sprintf("%d processes may not be looked at, and their namespaces may be missing here", unseen)
+	if os.Geteuid() != 0 {
+		note += "; root sees more"
+	}
+	return note
 }
 
 // A namespaceRow is what ls tells of a namespace; nil is what it may not know.
@@ -118,10 +126,10 @@ func rowOf(ns host.Namespace) (namespaceRow, error) {
 		return err
 	})
 	if !entered && errors.Is(err, unix.EPERM) {
-		if row.OwnerUID != nil {
-			row.objectCounts, err = countInside(ns.PIDs[0])
+		if counts, err := countInside(ns.PIDs[0]); err == nil {
+			row.objectCounts = counts
 		}
-		return row, nil
+		return row, nil // what the kernel does not tell this user
 	}
 	return row, err
 }
@@ -129,7 +137,9 @@ func rowOf(ns host.Namespace) (namespaceRow, error) {
 // countInside counts the objects of the namespace of a process by another
 // ipcns, which can enter the user namespace that owns it; see [target.do].
 func countInside(pid int) (objectCounts, error) {
-	output, err := exec.Command("/proc/self/exe", "ipcs", "-u", "--json", "-n", "pid:"+strconv.Itoa(pid)).Output()
+	again := exec.Command("/proc/self/exe", "ipcs", "-u", "--json", "-n", "pid:"+strconv.Itoa(pid))
+	again.Args[0] = "ipcns"
+	output, err := again.Output()
 	if err != nil {
 		return objectCounts{}, err
 	}
@@ -195,7 +205,7 @@ func (row namespaceRow) owner(names *listing.Names) string {
 	if row.OwnerUID == nil {
 		return "-"
 	}
-	return fmt.Sprint(*row.OwnerUID, names)
+	return names.User(*row.OwnerUID)
 }
 
 // terminalWidth returns the columns of the terminal that standard output is,

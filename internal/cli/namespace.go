@@ -3,7 +3,9 @@
 package cli
 
 import (
+	"bufio"
 	"errors"
+	"fmt"
 	"os"
 	"strconv"
 	"strings"
@@ -11,6 +13,7 @@ import (
 	"github.com/ipcns/ipcns"
 	"github.com/ipcns/ipcns/host"
 	"github.com/ipcns/ipcns/internal/launch"
+	"github.com/ipcns/ipcns/internal/listing"
 	"github.com/ipcns/ipcns/ipc"
 	"github.com/ipcns/ipcns/kernel"
 	"github.com/spf13/cobra"
@@ -58,11 +61,7 @@ func (t *target) do(cmd *cobra.Command, f func(ipc.System) error) error {
 		return err
 	}
 	defer owner.Close()
-	return launch.Inside(int(owner.Fd()), int(ns.File().Fd()), launch.Program{
-		Path: "/proc/self/exe",
-		Args: append([]string{"ipcns", "--" + insideFlag}, os.Args[1:]...),
-		Env:  os.Environ(),
-	})
+	return launch.Inside(int(owner.Fd()), int(ns.File().Fd()), append([]string{"ipcns", "--" + insideFlag}, os.Args[1:]...), os.Environ())
 }
 
 // enter calls f in the namespace, and reports whether it came to that. The
@@ -118,4 +117,49 @@ func openInit() (*ipcns.Namespace, error) {
 	}
 	own.Close()
 	return ipcns.OpenPID(1)
+}
+
+// An idMap translates the ids that the process's user namespace shows into
+// those of the user namespace that it came from; see user_namespaces(7).
+type idMap []struct{ inside, outside, count uint32 }
+
+func readIDMap(path string) (idMap, error) {
+	file, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer file.Close()
+	var m idMap
+	for lines := bufio.NewScanner(file); lines.Scan(); {
+		var r struct{ inside, outside, count uint32 }
+		if _, err := fmt.Sscan(lines.Text(), &r.inside, &r.outside, &r.count); err != nil {
+			return nil, fmt.Errorf("%s: %w", path, err)
+		}
+		m = append(m, r)
+	}
+	return m, nil
+}
+
+// outside returns an id as the user namespace outside shows it. One that has
+// no place here is shown by the kernel as one that nobody has.
+func (m idMap) outside(id uint32) uint32 {
+	for _, r := range m {
+		if id-r.inside < r.count {
+			return id - r.inside + r.outside
+		}
+	}
+	return id
+}
+
+// names shows users and groups as they are where the command was started.
+func names(cmd *cobra.Command) (listing.Names, error) {
+	if inside, err := cmd.Flags().GetBool(insideFlag); err != nil || !inside {
+		return listing.Names{}, err
+	}
+	uids, err := readIDMap("/proc/self/uid_map")
+	if err != nil {
+		return listing.Names{}, err
+	}
+	gids, err := readIDMap("/proc/self/gid_map")
+	return listing.Names{UID: uids.outside, GID: gids.outside}, err
 }

@@ -62,15 +62,16 @@ func Failure(args []string) error {
 type step string
 
 const (
-	stepIPC       step = "ipc"
-	stepUser      step = "user"
-	stepMap       step = "map"
-	stepMount     step = "mount-namespace"
-	stepSlave     step = "slave"
-	stepEnterUser step = "enter-user"
-	stepEnterIPC  step = "enter-ipc"
-	stepMemfd     step = "memfd"
-	stepSelf      step = "self"
+	stepIPC          step = "ipc"
+	stepUser         step = "user"
+	stepMap          step = "map"
+	stepMount        step = "mount-namespace"
+	stepSlave        step = "slave"
+	stepEnterUser    step = "enter-user"
+	stepEnterIPC     step = "enter-ipc"
+	stepCapabilities step = "capabilities"
+	stepMemfd        step = "memfd"
+	stepSelf         step = "self"
 )
 
 const (
@@ -167,6 +168,8 @@ func namespaceFailure(s step, errno syscall.Errno) string {
 		return fmt.Sprintf("cannot enter the user namespace that owns the IPC namespace: %v; run as root", errno)
 	case stepEnterIPC:
 		return fmt.Sprintf("cannot enter the IPC namespace: %v; run as root", errno)
+	case stepCapabilities:
+		return fmt.Sprintf("cannot keep the capabilities of the user namespace: %v; run as root", errno)
 	case stepMemfd:
 		return fmt.Sprintf("cannot make a user namespace: the kernel refuses to run a program from memory (%v, see sysctl vm.memfd_noexec); run as root", errno)
 	}

@@ -36,6 +36,8 @@ func stub()
 // stubCode returns where the code of stub begins.
 func stubCode() unsafe.Pointer
 
+const unexplained = "ipcns: cannot start the program\n"
+
 // A layout is data being laid out at dataAddress.
 type layout struct {
 	data []byte
@@ -114,6 +116,8 @@ func layOut(calls []call, p Program, self int) []byte {
 	explain := l.words(l.text("ipcns"), l.text(FailureCommand), 0, errno, 0)
 	failure := l.calls([]call{
 		{number: unix.SYS_EXECVEAT, args: []arg{number(self), text(""), number(uintptr(explain)), number(uintptr(environment)), number(unix.AT_EMPTY_PATH)}},
+		// Only if that failed too.
+		{number: unix.SYS_WRITE, args: []arg{number(2), text(unexplained), number(len(unexplained))}},
 		{number: unix.SYS_EXIT_GROUP, args: []arg{number(StatusFailed)}},
 	})
 	for i, w := range [headerWords]uint64{first, failure, errno, explain + 2*8} {

@@ -12,8 +12,10 @@
 package launch
 
 import (
+	"encoding/binary"
 	"os"
 	"runtime"
+	"strconv"
 	"syscall"
 
 	"github.com/ipcns/ipcns/ipc"
@@ -28,7 +30,10 @@ type Program struct {
 	Env  []string
 }
 
-const shellPath = "/bin/sh"
+const (
+	shellPath = "/bin/sh"
+	selfPath  = "/proc/self/exe"
+)
 
 // A Namespace says what the new IPC namespace of a program is like.
 type Namespace struct {
@@ -109,11 +114,14 @@ func inUserNamespace(ns Namespace, p Program) error {
 // viaStub lets the stub make the calls and become p. The descriptors in keep
 // stay open until then.
 func viaStub(calls []call, p Program, keep ...int) error {
-	self, err := unix.Open("/proc/self/exe", unix.O_PATH|unix.O_CLOEXEC, 0)
+	self, err := unix.Open(selfPath, unix.O_PATH|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return stepSelf.failure(errnoOf(err))
 	}
 	defer unix.Close(self)
+	if p.Path == selfPath { // which is the stub then
+		p.Path = "/proc/self/fd/" + strconv.Itoa(self)
+	}
 	var closing []call
 	for _, fd := range append(keep, self) {
 		if _, err := unix.FcntlInt(uintptr(fd), unix.F_SETFD, 0); err != nil {
@@ -124,15 +132,38 @@ func viaStub(calls []call, p Program, keep ...int) error {
 	return becomeStub(append(closing, calls...), p, self)
 }
 
-// Inside turns the process into p in the namespace behind the descriptor
-// ipcNS, whose owner is the user namespace behind userNS, with a mount
-// namespace of its own. It is the way of an ordinary user, who may enter
-// what belongs to a user namespace of theirs, but only together with that.
-// It returns only if that failed, with an [*Error].
-func Inside(userNS, ipcNS int, p Program) error {
-	return viaStub([]call{
+// Inside starts this program again, with other arguments, in the namespace
+// behind the descriptor ipcNS, whose owner is the user namespace behind
+// userNS, with a mount namespace of its own. It is the way of an ordinary
+// user, who may enter what belongs to a user namespace of theirs, but only
+// together with that. The program gets the capabilities to look at everything
+// there. Inside returns only if that failed, with an [*Error].
+func Inside(userNS, ipcNS int, args, env []string) error {
+	calls := []call{
 		{number: unix.SYS_SETNS, args: []arg{number(userNS), number(unix.CLONE_NEWUSER)}, step: stepEnterUser},
 		{number: unix.SYS_SETNS, args: []arg{number(ipcNS), number(unix.CLONE_NEWIPC)}, step: stepEnterIPC},
 		{number: unix.SYS_UNSHARE, args: []arg{number(unix.CLONE_NEWNS)}, step: stepMount},
-	}, p, userNS, ipcNS)
+	}
+	return viaStub(append(calls, keepCapabilities(unix.CAP_SYS_ADMIN, unix.CAP_DAC_OVERRIDE)...), Program{selfPath, args, env}, userNS, ipcNS)
+}
+
+// keepCapabilities lets the capabilities of a user namespace outlive execve,
+// which only uid 0 keeps otherwise; see capabilities(7).
+func keepCapabilities(capabilities ...int) []call {
+	var set uint32
+	for _, c := range capabilities {
+		set |= 1 << c
+	}
+	var header, data []byte
+	for _, w := range [...]uint32{unix.LINUX_CAPABILITY_VERSION_3, 0} {
+		header = binary.NativeEndian.AppendUint32(header, w)
+	}
+	for _, w := range [...]uint32{set, set, set, 0, 0, 0} { // effective, permitted, inheritable, and those above 31
+		data = binary.NativeEndian.AppendUint32(data, w)
+	}
+	calls := []call{{number: unix.SYS_CAPSET, args: []arg{text(string(header)), text(string(data))}, step: stepCapabilities}}
+	for _, c := range capabilities {
+		calls = append(calls, call{number: unix.SYS_PRCTL, args: []arg{number(unix.PR_CAP_AMBIENT), number(unix.PR_CAP_AMBIENT_RAISE), number(c), {}, {}}, step: stepCapabilities})
+	}
+	return calls
 }

@@ -204,8 +204,8 @@ func headFactsOf(from *source, id int, perm *ipc.Perm) headFacts {
 	names := &from.names
 	return headFacts{
 		Key: perm.Key.String(), ID: id, Mode: octal(perm.Mode & 0o777),
-		UID: perm.UID, Owner: names.user(perm.UID), GID: perm.GID, Group: names.group(perm.GID),
-		CUID: perm.CUID, Creator: names.user(perm.CUID), CGID: perm.CGID, CreatorGroup: names.group(perm.CGID),
+		UID: perm.UID, Owner: names.User(perm.UID), GID: perm.GID, Group: names.group(perm.GID),
+		CUID: perm.CUID, Creator: names.User(perm.CUID), CGID: perm.CGID, CreatorGroup: names.group(perm.CGID),
 	}
 }
 
@@ -260,7 +260,7 @@ func semaphoreFactsOf(sems []ipc.Sem) []semaphoreFacts {
 func mqueueFactsOf(from *source, q *ipc.MqueueStat) mqueueFacts {
 	facts := mqueueFacts{
 		Name: q.Name, Inode: q.Inode, Mode: octal(q.Mode),
-		UID: q.UID, Owner: from.names.user(q.UID), GID: q.GID, Group: from.names.group(q.GID),
+		UID: q.UID, Owner: from.names.User(q.UID), GID: q.GID, Group: from.names.group(q.GID),
 	}
 	if q.Unreadable {
 		return facts

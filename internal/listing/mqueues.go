@@ -35,7 +35,7 @@ var mqueueKind = kind{
 			"perms      uid        gid        name",
 			mqueues, func(r *row, q *ipc.MqueueStat) {
 				r.mode(q.Mode)
-				r.string(10, r.names.user(q.UID))
+				r.string(10, r.names.User(q.UID))
 				r.string(10, r.names.group(q.GID))
 				r.string(0, printable(q.Name))
 			}),

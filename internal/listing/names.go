@@ -39,8 +39,8 @@ func (n *Names) translate(perm *ipc.Perm) {
 	perm.CUID, perm.CGID = n.uid(perm.CUID), n.gid(perm.CGID)
 }
 
-// user returns the name of a user id that was translated.
-func (n *Names) user(id uint32) string {
+// User returns the name of a user id that was translated.
+func (n *Names) User(id uint32) string {
 	if n.users == nil {
 		n.users = readNames("/etc/passwd")
 	}

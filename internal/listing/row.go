@@ -82,7 +82,7 @@ func (r *row) key(key ipc.Key) {
 
 // owner is the name of a user, cut to the width of its cell.
 func (r *row) owner(uid uint32) {
-	name := r.names.user(uid)
+	name := r.names.User(uid)
 	r.string(10, name[:min(len(name), 10)])
 }
 
@@ -90,9 +90,9 @@ func (r *row) owner(uid uint32) {
 func (r *row) creators(id int, perm *ipc.Perm) {
 	r.int(10, int64(id))
 	r.mode(perm.Mode & 0o777)
-	r.string(10, r.names.user(perm.CUID))
+	r.string(10, r.names.User(perm.CUID))
 	r.string(10, r.names.group(perm.CGID))
-	r.string(10, r.names.user(perm.UID))
+	r.string(10, r.names.User(perm.UID))
 	r.string(10, r.names.group(perm.GID))
 }
 

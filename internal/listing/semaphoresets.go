@@ -81,9 +81,9 @@ func semaphoreSet(from *source, id int) (*host.SemaphoreSet, []ipc.Sem, error) {
 func semaphoreLimits(p *page) error {
 	p.heading("Semaphore Limits")
 	fmt.Fprintf(p, "max number of arrays = %d\n", p.limits.Semmni)
-	fmt.Fprintf(p, "max semaphores per array = %d\n", p.limits.Semmsl)
-	fmt.Fprintf(p, "max semaphores system wide = %d\n", p.limits.Semmns)
-	fmt.Fprintf(p, "max ops per semop call = %d\n", p.limits.Semopm)
+	fmt.Fprintf(p, "max semaphores per array = %d\n", int64(p.limits.Semmsl))
+	fmt.Fprintf(p, "max semaphores system wide = %d\n", int64(p.limits.Semmns))
+	fmt.Fprintf(p, "max ops per semop call = %d\n", int64(p.limits.Semopm))
 	fmt.Fprintf(p, "semaphore max value = 32767\n")
 	return nil
 }

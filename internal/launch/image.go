@@ -178,6 +178,6 @@ func becomeStub(calls []call, p Program, self int) error {
 	if _, err := unix.Pwrite(file, data, dataOffset); err != nil {
 		return stepMemfd.failure(errnoOf(err))
 	}
-	err = syscall.Exec("/proc/self/fd/"+strconv.Itoa(file), []string{"ipcns"}, nil)
+	err = exec("/proc/self/fd/"+strconv.Itoa(file), []string{"ipcns"}, nil)
 	return stepMemfd.failure(errnoOf(err))
 }

@@ -85,9 +85,9 @@ func (ns Namespace) direct() bool {
 // execute becomes p. A file without a format that the kernel knows is a
 // shell script, as execvp(3) has it.
 func execute(p Program) error {
-	err := syscall.Exec(p.Path, p.Args, p.Env)
+	err := exec(p.Path, p.Args, p.Env)
 	if err == syscall.ENOEXEC {
-		err = syscall.Exec(shellPath, append([]string{shellPath, p.Path}, p.Args[1:]...), p.Env)
+		err = exec(shellPath, append([]string{shellPath, p.Path}, p.Args[1:]...), p.Env)
 	}
 	return execStep(p.Path).failure(errnoOf(err))
 }

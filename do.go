@@ -33,7 +33,7 @@ func (ns *Namespace) Do(f func() error) error {
 
 func (ns *Namespace) enterFailure(err error) error {
 	if err == unix.EPERM {
-		return fmt.Errorf("cannot enter %s: it takes CAP_SYS_ADMIN there and here: %w", ns, err)
+		return fail(err, "cannot enter %s: it takes CAP_SYS_ADMIN there and here", ns)
 	}
 	return fmt.Errorf("cannot enter %s: %w", ns, err)
 }

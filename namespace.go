@@ -44,12 +44,26 @@ func New() (*Namespace, error) {
 	return ns, err
 }
 
+// A failure is an error in words of its own, with the errno behind it.
+type failure struct {
+	text  string
+	errno error
+}
+
+func (f *failure) Error() string { return f.text }
+
+func (f *failure) Unwrap() error { return f.errno }
+
+func fail(errno error, format string, args ...any) error {
+	return &failure{fmt.Sprintf(format, args...), errno}
+}
+
 func newFailure(err error) error {
 	switch err {
 	case unix.EPERM:
-		return fmt.Errorf("cannot make an IPC namespace: it takes CAP_SYS_ADMIN: %w", err)
+		return fail(err, "cannot make an IPC namespace: it takes CAP_SYS_ADMIN")
 	case unix.ENOSPC:
-		return fmt.Errorf("cannot make an IPC namespace: there are as many as sysctl user.max_ipc_namespaces allows: %w", err)
+		return fail(err, "cannot make an IPC namespace: there are as many as sysctl user.max_ipc_namespaces allows")
 	}
 	return fmt.Errorf("cannot make an IPC namespace: %w", err)
 }
@@ -66,9 +80,9 @@ func OpenPID(pid int) (*Namespace, error) {
 	case err == nil:
 		return ns, nil
 	case errors.Is(err, unix.ENOENT), errors.Is(err, unix.ESRCH):
-		return nil, fmt.Errorf("cannot open the IPC namespace of process %d: there is no such process: %w", pid, unix.ESRCH)
+		return nil, fail(unix.ESRCH, "cannot open the IPC namespace of process %d: there is no such process", pid)
 	case errors.Is(err, unix.EACCES), errors.Is(err, unix.EPERM):
-		return nil, fmt.Errorf("cannot open the IPC namespace of process %d: it is not yours to trace: %w", pid, unix.EACCES)
+		return nil, fail(unix.EACCES, "cannot open the IPC namespace of process %d: it is not yours to trace", pid)
 	}
 	return nil, err
 }
@@ -100,7 +114,7 @@ func fromFile(file *os.File, name string) (*Namespace, error) {
 	kind, err := sys.NamespaceType(int(file.Fd()))
 	if err != nil || kind != unix.CLONE_NEWIPC {
 		file.Close()
-		return nil, fmt.Errorf("cannot open IPC namespace %s: it is no IPC namespace: %w", name, unix.EINVAL)
+		return nil, fail(unix.EINVAL, "cannot open IPC namespace %s: it is something else", name)
 	}
 	var st unix.Stat_t
 	if err := unix.Fstat(int(file.Fd()), &st); err != nil {

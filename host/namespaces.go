@@ -33,7 +33,7 @@ func (ns Namespace) Open() (*ipcns.Namespace, error) {
 	}
 	if opened.Inode() != ns.Inode {
 		opened.Close()
-		return nil, fmt.Errorf("cannot open ipc:[%d]: its process has left it: %w", ns.Inode, unix.ESRCH)
+		return nil, fmt.Errorf("cannot open ipc:[%d]: %w in it any more", ns.Inode, unix.ESRCH)
 	}
 	return opened, nil
 }
@@ -50,7 +50,7 @@ func Open(inode uint64) (*ipcns.Namespace, error) {
 			return ns.Open()
 		}
 	}
-	return nil, fmt.Errorf("cannot open ipc:[%d]: no process that you may look at is in it; see \"ipcns ls\": %w", inode, unix.ESRCH)
+	return nil, fmt.Errorf("cannot open ipc:[%d]: %w in it that you may look at", inode, unix.ESRCH)
 }
 
 // Proc is where a proc file system is mounted; see proc(5).

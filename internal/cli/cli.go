@@ -69,7 +69,7 @@ func statusOf(err error) int {
 
 func newRoot() *cobra.Command {
 	root := &cobra.Command{
-		Use:   "ipcns",
+		Use:   "ipcns COMMAND",
 		Short: "Give any program its own IPC namespace",
 		Long: `ipcns gives any program its own IPC namespace: System V message queues,
 semaphore sets and shared memory segments, and POSIX message queues, apart
@@ -78,6 +78,8 @@ from those of every other program.`,
   ipcns ls                          the IPC namespaces of this machine
   ipcns ipcs -n pid:4242            what is in that of process 4242
   ipcns tour                        the story of IPC namespaces, live`,
+		DisableFlagsInUseLine: true,
+
 		SilenceErrors: true,
 		SilenceUsage:  true,
 		Args: func(cmd *cobra.Command, args []string) error {
@@ -93,6 +95,8 @@ from those of every other program.`,
 	if err := root.PersistentFlags().MarkHidden(insideFlag); err != nil {
 		panic(err)
 	}
+	// The line of usage says all; cobra adds another for commands of commands.
+	root.SetUsageTemplate(strings.Replace(root.UsageTemplate(), "{{if .HasAvailableSubCommands}}\n  {{.CommandPath}} [command]{{end}}", "", 1))
 	return root
 }
 
@@ -111,14 +115,20 @@ var commands = map[string]func() *cobra.Command{
 // if they begin with something else.
 func addCommands(root *cobra.Command, args []string) {
 	if len(args) > 0 && commands[args[0]] != nil {
-		root.AddCommand(commands[args[0]]())
+		addCommand(root, commands[args[0]]())
 		root.CompletionOptions.DisableDefaultCmd = true
 		return
 	}
 	for _, make := range commands {
-		root.AddCommand(make())
+		addCommand(root, make())
 	}
-	root.AddCommand(newLimitsTopic())
+	addCommand(root, newLimitsTopic())
+}
+
+// addCommand adds a command, whose line of usage is complete as it is.
+func addCommand(parent, cmd *cobra.Command) {
+	cmd.DisableFlagsInUseLine = true
+	parent.AddCommand(cmd)
 }
 
 // newLaunchFailed is what the stub of package launch becomes to tell what

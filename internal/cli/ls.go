@@ -61,7 +61,10 @@ users are seen by root alone.
 }
 
 func unseenNote(unseen int) string {
-	note := fmt.Sprintf("%d processes may not be looked at, and their namespaces may be missing here", unseen)
+	note := "1 process may not be looked at, and its namespace may be missing here"
+	if unseen > 1 {
+		note = fmt.Sprintf("%d processes may not be looked at, and their namespaces may be missing here", unseen)
+	}
 	if os.Geteuid() != 0 {
 		note += "; root sees more"
 	}

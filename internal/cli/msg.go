@@ -34,7 +34,9 @@ func newMsg() *cobra.Command {
 		Args: subcommandRequired,
 		RunE: func(cmd *cobra.Command, args []string) error { return cmd.Help() },
 	}
-	cmd.AddCommand(newMsgCreate(), newMsgSend(), newMsgRecv(), newMsgRm())
+	for _, sub := range []*cobra.Command{newMsgCreate(), newMsgSend(), newMsgRecv(), newMsgRm()} {
+		addCommand(cmd, sub)
+	}
 	return cmd
 }
 
@@ -117,7 +119,7 @@ full, wait for room.
 		},
 	}
 	t.addFlag(cmd)
-	cmd.Flags().Int64Var(&typ, "type", 1, "the message's type, above 0")
+	cmd.Flags().Int64Var(&typ, "type", 1, "the message's type `N`, above 0")
 	addTimeoutFlag(cmd, &timeout)
 	return cmd
 }
@@ -157,7 +159,7 @@ lowest type up to N.
 		},
 	}
 	t.addFlag(cmd)
-	cmd.Flags().Int64Var(&typ, "type", 0, "which message to take")
+	cmd.Flags().Int64Var(&typ, "type", 0, "take the message of type `N`")
 	addTimeoutFlag(cmd, &timeout)
 	return cmd
 }
@@ -296,7 +298,7 @@ func receiveFailure(object string, err error) error {
 // addTimeoutFlag adds a time after which waiting ends; forever by default.
 func addTimeoutFlag(cmd *cobra.Command, timeout *time.Duration) {
 	cmd.Flags().DurationVar(timeout, "timeout", -1, "wait at most `TIME`, such as 200ms; 0 not at all (default for ever)")
-	cmd.Flags().Lookup("timeout").DefValue = ""
+	cmd.Flags().Lookup("timeout").DefValue = "0s" // which help does not show
 }
 
 // timeLimit returns the context and the flags of a call that waits as long as

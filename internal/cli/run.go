@@ -3,6 +3,7 @@
 package cli
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"os"
@@ -47,7 +48,7 @@ was found but cannot be run, 127 if it was not found.`,
 			if err != nil {
 				return err
 			}
-			path, err := launch.Find(args[0], os.Getenv("PATH"))
+			path, err := launch.Find(args[0], searchPath())
 			if err != nil {
 				return err
 			}
@@ -78,4 +79,14 @@ func newNamespace(share, limits []string, root bool) (launch.Namespace, error) {
 	var err error
 	ns.Limits, err = ipc.ParseLimits(strings.Join(limits, ","))
 	return ns, err
+}
+
+// searchPath returns the directories in which programs are looked for, as
+// execvp(3) takes them: an empty PATH is the working directory.
+func searchPath() string {
+	path, set := os.LookupEnv("PATH")
+	if !set {
+		return "/bin:/usr/bin"
+	}
+	return cmp.Or(path, ".")
 }

@@ -1,0 +1,67 @@
+// Digest reads what "go test -json" prints and prints what "go test" would
+// have, and then the tests that were skipped, with their reasons.
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+)
+
+// An event is one line of go test -json; see "go doc test2json".
+type event struct {
+	Action, Package, Test, Output string
+}
+
+func main() {
+	type test struct{ pkg, name string }
+	said := map[test]string{} // what tests that have not ended have printed
+	var skipped []string
+	for events := json.NewDecoder(os.Stdin); ; {
+		var e event
+		if err := events.Decode(&e); errors.Is(err, io.EOF) {
+			break
+		} else if err != nil {
+			fmt.Fprintf(os.Stderr, "cannot read what go test prints: %v\n", err)
+			os.Exit(1)
+		}
+		t := test{e.Package, e.Test}
+		if e.Test == "" {
+			if e.Output != "PASS\n" {
+				fmt.Print(e.Output)
+			}
+			continue
+		}
+		switch e.Action {
+		case "output":
+			if !strings.HasPrefix(e.Output, "=== ") {
+				said[t] += e.Output
+			}
+		case "fail":
+			fmt.Print(said[t])
+			delete(said, t)
+		case "skip":
+			skipped = append(skipped, e.Package+" "+e.Test+": "+reason(said[t]))
+			delete(said, t)
+		case "pass":
+			delete(said, t)
+		}
+	}
+	if len(skipped) > 0 {
+		fmt.Printf("\nSkipped:\n%s\n", strings.Join(skipped, "\n"))
+	}
+}
+
+// reason is the last that a skipped test has said, without the place.
+func reason(said string) string {
+	said, _, _ = strings.Cut(said, "--- SKIP: ")
+	lines := strings.Split(strings.TrimSpace(said), "\n")
+	_, text, found := strings.Cut(lines[len(lines)-1], ": ")
+	if !found {
+		return "no reason given"
+	}
+	return text
+}

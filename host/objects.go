@@ -6,6 +6,7 @@ package host
 
 import (
 	"errors"
+	"fmt"
 	"syscall"
 
 	"github.com/ipcns/ipcns/ipc"
@@ -66,6 +67,39 @@ func Segments(system ipc.Segments) ([]Segment, error) {
 		id, ds, err := system.ShmStatAny(index)
 		return Segment{id, ds}, err
 	})
+}
+
+// A Semaphore is one semaphore of a set, as semctl(2) shows it.
+type Semaphore struct {
+	Value int // semval
+	Ncnt  int // how many wait for the value to grow
+	Zcnt  int // how many wait for the value to be 0
+	PID   int // process of the last operation, 0 for none
+}
+
+// Semaphores returns the first nsems semaphores of a set. Their facts are
+// read one after the other. EACCES: the set may not be read.
+func Semaphores(system ipc.SemaphoreSets, id, nsems int) ([]Semaphore, error) {
+	sems := make([]Semaphore, nsems)
+	for num := range sems {
+		sem := &sems[num]
+		for _, fact := range [...]struct {
+			get func(id, num int) (int, error)
+			to  *int
+		}{
+			{system.SemctlGetval, &sem.Value},
+			{system.SemctlGetncnt, &sem.Ncnt},
+			{system.SemctlGetzcnt, &sem.Zcnt},
+			{system.SemctlGetpid, &sem.PID},
+		} {
+			value, err := fact.get(id, num)
+			if err != nil {
+				return nil, fmt.Errorf("cannot read semaphore %d of set %d: %w", num, id, err)
+			}
+			*fact.to = value
+		}
+	}
+	return sems, nil
 }
 
 // list reads the objects at the indexes up to highest. An index without one

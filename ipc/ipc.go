@@ -40,3 +40,9 @@ type Perm struct {
 	Mode uint32 // permission bits, and for a segment ShmDest and ShmLocked
 	Seq  uint16 // the part of the id above its index
 }
+
+// PermSet is what IPC_SET changes of every System V object.
+type PermSet struct {
+	UID, GID uint32
+	Mode     uint32 // the nine permission bits
+}

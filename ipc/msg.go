@@ -22,6 +22,19 @@ type MsqidDS struct {
 	Lrpid  int32  // process of the last msgrcv; a thread id after a direct hand-over (SEMANTICS A.4.7)
 }
 
+// MsqidSet is what IPC_SET of msgctl(2) changes of a message queue.
+type MsqidSet struct {
+	PermSet
+	Qbytes uint64 // bytes that the queue takes; above the limit msgmnb it takes CAP_SYS_RESOURCE
+}
+
+// Msginfo is struct msginfo, what IPC_INFO of msgctl(2) tells of a namespace:
+// three limits, and constants that Linux does not use.
+type Msginfo struct {
+	Msgmax, Msgmnb, Msgmni                  int
+	Msgpool, Msgmap, Msgssz, Msgtql, Msgseg int
+}
+
 // MsgInfo is what MSG_INFO of msgctl(2) tells of a namespace.
 type MsgInfo struct {
 	Queues   int // queues that exist

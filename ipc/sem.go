@@ -12,13 +12,23 @@ type SemidDS struct {
 	Nsems uint64 // semaphores in the set
 }
 
-// Sem is one semaphore of a set, as GETVAL, GETPID, GETNCNT and GETZCNT of
-// semctl(2) show it.
-type Sem struct {
-	Value int   // semval, 0 to 32767
-	Ncnt  int   // processes that wait for the value to grow
-	Zcnt  int   // processes that wait for it to be 0
-	PID   int32 // sempid: process of the last operation
+// Sembuf is struct sembuf of semop(2): one operation on one semaphore. Above
+// 0, Op is added to its value; below, -Op is taken away, once the value is at
+// least that; 0 waits for the value 0.
+type Sembuf struct {
+	Num uint16 // the semaphore's number in the set
+	Op  int16
+	Flg int16 // NoWait and SemUndo
+}
+
+// SemMaxValue is SEMVMX, the highest value of a semaphore.
+const SemMaxValue = 32767
+
+// Seminfo is struct seminfo, what IPC_INFO of semctl(2) tells of a namespace:
+// four limits, and constants.
+type Seminfo struct {
+	Semmsl, Semmns, Semopm, Semmni                 int
+	Semmap, Semmnu, Semume, Semusz, Semvmx, Semaem int
 }
 
 // SemInfo is what SEM_INFO of semctl(2) tells of a namespace.

@@ -31,3 +31,7 @@ func failed(call string, errno syscall.Errno) error {
 func permOf(p sys.IPCPerm) ipc.Perm {
 	return ipc.Perm{Key: ipc.Key(p.Key), UID: p.UID, GID: p.GID, CUID: p.CUID, CGID: p.CGID, Mode: p.Mode, Seq: p.Seq}
 }
+
+func permFrom(set ipc.PermSet) sys.IPCPerm {
+	return sys.IPCPerm{UID: set.UID, GID: set.GID, Mode: set.Mode}
+}

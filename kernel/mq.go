@@ -62,7 +62,7 @@ func ownMqueueMount() (*os.File, error) {
 		return nil, errNoMqueues
 	}
 	names, err := dir.Readdirnames(1)
-	if err == nil && sys.MqUnreachable(names[0]) {
+	if err == nil && !hasMqueue(names[0]) {
 		dir.Close()
 		return nil, errNoMqueues
 	}
@@ -71,6 +71,16 @@ func ownMqueueMount() (*os.File, error) {
 		return nil, err
 	}
 	return dir, nil
+}
+
+// hasMqueue reports whether the thread's namespace has a POSIX queue of that
+// name, given without its slash.
+func hasMqueue(name string) bool {
+	fd, errno := sys.MqOpen(name, unix.O_RDONLY, 0, nil)
+	if errno == 0 {
+		unix.Close(fd)
+	}
+	return errno != unix.ENOENT
 }
 
 // errNoMqueues is why an ordinary user may not see the POSIX queues.

@@ -5,6 +5,7 @@ package kernel
 import (
 	"context"
 	"encoding/binary"
+	"sync"
 	"syscall"
 	"unsafe"
 
@@ -18,39 +19,111 @@ func (System) Msgget(key ipc.Key, flags int) (int, error) {
 	return id, failed("msgget", errno)
 }
 
-// mtypeSize is the size of a message's type, which stands before its text.
+// A msgbuf is a struct msgbuf: a type and a text.
+type msgbuf struct {
+	bytes []byte
+}
+
 const mtypeSize = 8
+
+// msgbufs keeps msgbufs for the next call.
+var msgbufs = sync.Pool{New: func() any { return new(msgbuf) }}
+
+// newMsgbuf returns a msgbuf with room for that many bytes of text, to be put
+// back into msgbufs.
+func newMsgbuf(size int) *msgbuf {
+	m := msgbufs.Get().(*msgbuf)
+	if cap(m.bytes) < mtypeSize+size {
+		m.bytes = make([]byte, mtypeSize+size)
+	}
+	m.bytes = m.bytes[:mtypeSize+size]
+	return m
+}
+
+func (m *msgbuf) text() []byte { return m.bytes[mtypeSize:] }
+
+func (m *msgbuf) pointer() unsafe.Pointer { return unsafe.Pointer(&m.bytes[0]) }
 
 // Msgsnd is msgsnd(2).
 func (System) Msgsnd(ctx context.Context, id int, typ int64, text []byte, flags int) error {
-	msg := make([]byte, mtypeSize, mtypeSize+len(text))
-	binary.NativeEndian.PutUint64(msg, uint64(typ))
-	msg = append(msg, text...)
-	return wait(ctx, "msgsnd", flags, syscall.EAGAIN, func(flags int) syscall.Errno {
-		return sys.Msgsnd(id, unsafe.Pointer(&msg[0]), len(text), flags)
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	m := newMsgbuf(len(text))
+	defer msgbufs.Put(m)
+	binary.NativeEndian.PutUint64(m.bytes, uint64(typ))
+	copy(m.text(), text)
+	errno := sys.Msgsnd(id, m.pointer(), len(text), flags|ipc.NoWait)
+	if errno != syscall.EAGAIN || flags&ipc.NoWait != 0 {
+		return failed("msgsnd", errno)
+	}
+	return sleep(ctx, "msgsnd", func() syscall.Errno {
+		return sys.Msgsnd(id, m.pointer(), len(m.text()), flags)
 	})
 }
 
 // Msgrcv is msgrcv(2).
-func (System) Msgrcv(ctx context.Context, id int, typ int64, buf []byte, flags int) (int64, int, error) {
-	msg := make([]byte, mtypeSize+len(buf))
-	n := 0
-	err := wait(ctx, "msgrcv", flags, syscall.ENOMSG, func(flags int) (errno syscall.Errno) {
-		n, errno = sys.Msgrcv(id, unsafe.Pointer(&msg[0]), len(buf), typ, flags)
-		return errno
-	})
-	if err != nil {
+func (System) Msgrcv(ctx context.Context, id int, typ int64, text []byte, flags int) (int64, int, error) {
+	if err := ctx.Err(); err != nil {
 		return 0, 0, err
 	}
-	copy(buf, msg[mtypeSize:mtypeSize+n])
-	return int64(binary.NativeEndian.Uint64(msg)), n, nil
+	m := newMsgbuf(len(text))
+	defer msgbufs.Put(m)
+	n, errno := sys.Msgrcv(id, m.pointer(), len(text), typ, flags|ipc.NoWait)
+	if errno != 0 && (errno != syscall.ENOMSG || flags&ipc.NoWait != 0) {
+		return 0, 0, failed("msgrcv", errno)
+	}
+	if errno == syscall.ENOMSG {
+		var err error
+		if n, err = sleepReceiving(ctx, id, m, typ, flags); err != nil {
+			return 0, 0, err
+		}
+	}
+	copy(text, m.text()[:n])
+	return int64(binary.NativeEndian.Uint64(m.bytes)), n, nil
+}
+
+func sleepReceiving(ctx context.Context, id int, m *msgbuf, typ int64, flags int) (n int, err error) {
+	err = sleep(ctx, "msgrcv", func() (errno syscall.Errno) {
+		n, errno = sys.Msgrcv(id, m.pointer(), len(m.text()), typ, flags)
+		return errno
+	})
+	return n, err
 }
 
 // MsgctlStat is IPC_STAT of msgctl(2).
 func (System) MsgctlStat(id int) (ipc.MsqidDS, error) {
+	_, ds, err := msgStat("msgctl(IPC_STAT)", id, sys.IPCStat)
+	return ds, err
+}
+
+// MsgStat is MSG_STAT of msgctl(2).
+func (System) MsgStat(index int) (int, ipc.MsqidDS, error) {
+	return msgStat("msgctl(MSG_STAT)", index, sys.MsgStat)
+}
+
+// MsgStatAny is MSG_STAT_ANY of msgctl(2).
+func (System) MsgStatAny(index int) (int, ipc.MsqidDS, error) {
+	return msgStat("msgctl(MSG_STAT_ANY)", index, sys.MsgStatAny)
+}
+
+func msgStat(call string, id, cmd int) (int, ipc.MsqidDS, error) {
 	var ds sys.MsqidDS
-	_, errno := sys.Msgctl(id, sys.IPCStat, unsafe.Pointer(&ds))
-	return msqidOf(&ds), failed("msgctl(IPC_STAT)", errno)
+	id, errno := sys.Msgctl(id, cmd, unsafe.Pointer(&ds))
+	if errno != 0 {
+		return 0, ipc.MsqidDS{}, failed(call, errno)
+	}
+	return id, ipc.MsqidDS{
+		Perm: permOf(ds.Perm), Stime: ds.Stime, Rtime: ds.Rtime, Ctime: ds.Ctime,
+		Cbytes: ds.Cbytes, Qnum: ds.Qnum, Qbytes: ds.Qbytes, Lspid: ds.Lspid, Lrpid: ds.Lrpid,
+	}, nil
+}
+
+// MsgctlSet is IPC_SET of msgctl(2).
+func (System) MsgctlSet(id int, set ipc.MsqidSet) error {
+	ds := sys.MsqidDS{Perm: permFrom(set.PermSet), Qbytes: set.Qbytes}
+	_, errno := sys.Msgctl(id, sys.IPCSet, unsafe.Pointer(&ds))
+	return failed("msgctl(IPC_SET)", errno)
 }
 
 // MsgctlRmid is IPC_RMID of msgctl(2).
@@ -59,23 +132,25 @@ func (System) MsgctlRmid(id int) error {
 	return failed("msgctl(IPC_RMID)", errno)
 }
 
+// MsgctlInfo is IPC_INFO of msgctl(2).
+func (System) MsgctlInfo() (ipc.Msginfo, int, error) {
+	var i sys.MsgInfoDS
+	highest, errno := sys.Msgctl(0, sys.IPCInfo, unsafe.Pointer(&i))
+	if errno != 0 {
+		return ipc.Msginfo{}, 0, failed("msgctl(IPC_INFO)", errno)
+	}
+	return ipc.Msginfo{
+		Msgmax: int(i.Max), Msgmnb: int(i.Mnb), Msgmni: int(i.Mni),
+		Msgpool: int(i.Pool), Msgmap: int(i.Map), Msgssz: int(i.Ssz), Msgtql: int(i.Tql), Msgseg: int(i.Seg),
+	}, highest, nil
+}
+
 // MsgInfo is MSG_INFO of msgctl(2).
 func (System) MsgInfo() (ipc.MsgInfo, int, error) {
-	var info sys.MsgInfoDS
-	highest, errno := sys.Msgctl(0, sys.MsgInfo, unsafe.Pointer(&info))
-	return ipc.MsgInfo{Queues: int(info.Pool), Messages: int(info.Map), Bytes: int(info.Tql)}, highest, failed("msgctl(MSG_INFO)", errno)
-}
-
-// MsgStatAny is MSG_STAT_ANY of msgctl(2).
-func (System) MsgStatAny(index int) (int, ipc.MsqidDS, error) {
-	var ds sys.MsqidDS
-	id, errno := sys.Msgctl(index, sys.MsgStatAny, unsafe.Pointer(&ds))
-	return id, msqidOf(&ds), failed("msgctl(MSG_STAT_ANY)", errno)
-}
-
-func msqidOf(ds *sys.MsqidDS) ipc.MsqidDS {
-	return ipc.MsqidDS{
-		Perm: permOf(ds.Perm), Stime: ds.Stime, Rtime: ds.Rtime, Ctime: ds.Ctime,
-		Cbytes: ds.Cbytes, Qnum: ds.Qnum, Qbytes: ds.Qbytes, Lspid: ds.Lspid, Lrpid: ds.Lrpid,
+	var i sys.MsgInfoDS
+	highest, errno := sys.Msgctl(0, sys.MsgInfo, unsafe.Pointer(&i))
+	if errno != 0 {
+		return ipc.MsgInfo{}, 0, failed("msgctl(MSG_INFO)", errno)
 	}
+	return ipc.MsgInfo{Queues: int(i.Pool), Messages: int(i.Map), Bytes: int(i.Tql)}, highest, nil
 }

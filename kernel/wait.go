@@ -8,26 +8,17 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/ipcns/ipcns/ipc"
 	"golang.org/x/sys/unix"
 )
 
-// wait makes a call that may sleep and ends it when ctx does. The call is
-// tried without sleeping first, which costs nothing; wouldSleep is its error
-// for that.
-func wait(ctx context.Context, name string, flags int, wouldSleep syscall.Errno, call func(flags int) syscall.Errno) error {
-	if err := ctx.Err(); err != nil {
-		return err
-	}
-	if errno := call(flags | ipc.NoWait); errno != wouldSleep || flags&ipc.NoWait != 0 {
-		return failed(name, errno)
-	}
+// sleep makes a call that may sleep, until it is over or ctx ends. A call
+// that was interrupted has done nothing.
+func sleep(ctx context.Context, name string, call func() syscall.Errno) error {
 	for {
-		errno := interruptible(ctx, func() syscall.Errno { return call(flags) })
+		errno := interruptible(ctx, call)
 		if errno != syscall.EINTR {
 			return failed(name, errno)
 		}
-		// A call that was interrupted has done nothing.
 		if err := ctx.Err(); err != nil {
 			return err
 		}

@@ -5,6 +5,7 @@ package listing_test
 import (
 	"syscall"
 
+	"github.com/ipcns/ipcns/host"
 	"github.com/ipcns/ipcns/ipc"
 )
 
@@ -16,7 +17,7 @@ type fakeSystem struct {
 	queues   []ipc.MsqidDS
 	segments []ipc.ShmidDS
 	sets     []ipc.SemidDS
-	sems     []ipc.Sem // of every set
+	sems     []host.Semaphore // of every set
 	mqueues  []ipc.MqueueStat
 
 	semErr, mqErr error
@@ -46,7 +47,10 @@ func (f *fakeSystem) SemStatAny(index int) (int, ipc.SemidDS, error) {
 	return at(f.ids, f.sets, index)
 }
 
-func (f *fakeSystem) SemctlGet(id, num int) (ipc.Sem, error) { return f.sems[num], nil }
+func (f *fakeSystem) SemctlGetval(id, num int) (int, error)  { return f.sems[num].Value, nil }
+func (f *fakeSystem) SemctlGetncnt(id, num int) (int, error) { return f.sems[num].Ncnt, nil }
+func (f *fakeSystem) SemctlGetzcnt(id, num int) (int, error) { return f.sems[num].Zcnt, nil }
+func (f *fakeSystem) SemctlGetpid(id, num int) (int, error)  { return f.sems[num].PID, nil }
 
 func (f *fakeSystem) MqList() ([]ipc.MqueueStat, error) { return f.mqueues, f.mqErr }
 

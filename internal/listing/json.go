@@ -111,11 +111,11 @@ type semaphoreSetFacts struct {
 }
 
 type semaphoreFacts struct {
-	Num   int   `json:"num"`
-	Value int   `json:"value"`
-	Ncnt  int   `json:"ncnt"`
-	Zcnt  int   `json:"zcnt"`
-	PID   int32 `json:"pid"`
+	Num   int `json:"num"`
+	Value int `json:"value"`
+	Ncnt  int `json:"ncnt"`
+	Zcnt  int `json:"zcnt"`
+	PID   int `json:"pid"`
 }
 
 // mqueueFacts has null for what an unreadable queue does not tell. Bytes of a
@@ -249,7 +249,7 @@ func semaphoreSetFactsOf(from *source, s *host.SemaphoreSet) semaphoreSetFacts {
 	}
 }
 
-func semaphoreFactsOf(sems []ipc.Sem) []semaphoreFacts {
+func semaphoreFactsOf(sems []host.Semaphore) []semaphoreFacts {
 	facts := make([]semaphoreFacts, len(sems))
 	for num, sem := range sems {
 		facts[num] = semaphoreFacts{Num: num, Value: sem.Value, Ncnt: sem.Ncnt, Zcnt: sem.Zcnt, PID: sem.PID}

@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"github.com/ipcns/ipcns/host"
 	"maps"
 	"slices"
 	"testing"
@@ -26,7 +27,7 @@ func oneOfEach() *fakeSystem {
 		queues:   []ipc.MsqidDS{{Perm: perm, Stime: 1, Ctime: 1e9, Cbytes: 2, Qnum: 3, Qbytes: 4, Lspid: 5, Lrpid: 6}},
 		segments: []ipc.ShmidDS{{Perm: perm, Segsz: 1 << 60, Dtime: 1, Ctime: 1e9, Cpid: 2, Lpid: 3, Nattch: 4}},
 		sets:     []ipc.SemidDS{{Perm: perm, Otime: 1, Ctime: 1e9, Nsems: 2}},
-		sems:     []ipc.Sem{{Value: 1, Ncnt: 2, Zcnt: 3, PID: 4}, {}},
+		sems:     []host.Semaphore{{Value: 1, Ncnt: 2, Zcnt: 3, PID: 4}, {}},
 		mqueues:  []ipc.MqueueStat{{Name: "/<a>", UID: nameless, GID: 0, Mode: 0o60, Inode: 7, Attr: ipc.MqAttr{Maxmsg: 1, Msgsize: 2, Curmsgs: 3}, Bytes: 4, NotifyPID: 5}},
 	}
 }
@@ -297,12 +298,12 @@ func TestRealObjectsInJSON(t *testing.T) {
 			t.Errorf("%s: ids %v, want %v", table, got, want)
 		}
 	}
-	var set struct{ Semaphores []ipc.Sem }
+	var set struct{ Semaphores []host.Semaphore }
 	if err := json.Unmarshal(one.Bytes(), &set); err != nil {
 		t.Fatal(err)
 	}
 	pid := set.Semaphores[1].PID
-	want := []ipc.Sem{{}, {Value: 32767, Zcnt: 1, PID: pid}, {Value: 1, PID: pid}, {Ncnt: 1}}
+	want := []host.Semaphore{{}, {Value: 32767, Zcnt: 1, PID: pid}, {Value: 1, PID: pid}, {Ncnt: 1}}
 	if pid == 0 || !slices.Equal(set.Semaphores, want) {
 		t.Errorf("semaphores %v, want %v", set.Semaphores, want)
 	}

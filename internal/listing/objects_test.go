@@ -5,6 +5,7 @@ package listing_test
 import (
 	"context"
 	"fmt"
+	"github.com/ipcns/ipcns/host"
 	"os"
 	"syscall"
 	"time"
@@ -88,9 +89,9 @@ func (m *maker) waitFor(id int, num uint16, op int16) {
 		}
 	})
 	for range 10000 {
-		sem, err := kernel.System{}.SemctlGet(id, int(num))
+		sems, err := host.Semaphores(kernel.System{}, id, int(num)+1)
 		m.check("semctl", err)
-		if sem.Ncnt+sem.Zcnt > 0 || err != nil {
+		if err != nil || sems[num].Ncnt+sems[num].Zcnt > 0 {
 			return
 		}
 		time.Sleep(time.Millisecond)

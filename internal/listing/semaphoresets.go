@@ -64,16 +64,14 @@ var semaphoreSetKind = kind{
 }
 
 // semaphoreSet returns a set and its semaphores.
-func semaphoreSet(from *source, id int) (*host.SemaphoreSet, []ipc.Sem, error) {
+func semaphoreSet(from *source, id int) (*host.SemaphoreSet, []host.Semaphore, error) {
 	set, err := semaphoreSets.find(from, id)
 	if err != nil {
 		return nil, nil, err
 	}
-	sems := make([]ipc.Sem, set.Nsems)
-	for num := range sems {
-		if sems[num], err = from.SemctlGet(id, num); err != nil {
-			return nil, nil, fmt.Errorf("cannot show semaphore %d of semaphore set %d: %w", num, id, err)
-		}
+	sems, err := host.Semaphores(from, id, int(set.Nsems))
+	if err != nil {
+		return nil, nil, err
 	}
 	return set, sems, nil
 }

@@ -39,6 +39,9 @@ const (
 	ShmStatAny = 15
 )
 
+// noWait is IPC_NOWAIT.
+const noWait = 0o4000
+
 // IPCPerm is struct ipc64_perm.
 type IPCPerm struct {
 	Key                  int32
@@ -81,6 +84,12 @@ type SemInfoDS struct {
 	Map, Mni, Mns, Mnu, Msl, Opm, Ume, Usz, Vmx, Aem int32
 }
 
+// ShmIPCInfoDS is struct shminfo.
+type ShmIPCInfoDS struct {
+	Max, Min, Mni, Seg, All uint64
+	_                       [4]uint64
+}
+
 // ShmInfoDS is struct shm_info.
 type ShmInfoDS struct {
 	UsedIDs                     int32
@@ -118,16 +127,62 @@ func Msgget(key int32, flags int) (int, syscall.Errno) {
 	return int(r), errno
 }
 
-// Msgsnd is msgsnd(2); buf holds the type and then size bytes of text. It may
-// sleep, and a signal ends it with EINTR.
+// Semget is semget(2).
+func Semget(key int32, nsems, flags int) (int, syscall.Errno) {
+	r, _, errno := syscall.RawSyscall(unix.SYS_SEMGET, uintptr(key), uintptr(nsems), uintptr(flags))
+	return int(r), errno
+}
+
+// Shmget is shmget(2).
+func Shmget(key int32, size uint64, flags int) (int, syscall.Errno) {
+	r, _, errno := syscall.Syscall(unix.SYS_SHMGET, uintptr(key), uintptr(size), uintptr(flags))
+	return int(r), errno
+}
+
+// Msgsnd is msgsnd(2); buf holds the type and then size bytes of text. With
+// IPC_NOWAIT it cannot sleep. Without, a signal ends it with EINTR.
 func Msgsnd(id int, buf unsafe.Pointer, size, flags int) syscall.Errno {
+	if flags&noWait != 0 {
+		_, _, errno := syscall.RawSyscall6(unix.SYS_MSGSND, uintptr(id), uintptr(buf), uintptr(size), uintptr(flags), 0, 0)
+		return errno
+	}
 	_, _, errno := syscall.Syscall6(unix.SYS_MSGSND, uintptr(id), uintptr(buf), uintptr(size), uintptr(flags), 0, 0)
 	return errno
 }
 
-// Msgrcv is msgrcv(2); buf has room for the type and size bytes of text. It
-// may sleep, and a signal ends it with EINTR.
+// Msgrcv is msgrcv(2); buf has room for the type and size bytes of text. With
+// IPC_NOWAIT it cannot sleep. Without, a signal ends it with EINTR.
 func Msgrcv(id int, buf unsafe.Pointer, size int, typ int64, flags int) (int, syscall.Errno) {
+	if flags&noWait != 0 {
+		r, _, errno := syscall.RawSyscall6(unix.SYS_MSGRCV, uintptr(id), uintptr(buf), uintptr(size), uintptr(typ), uintptr(flags), 0)
+		return int(r), errno
+	}
 	r, _, errno := syscall.Syscall6(unix.SYS_MSGRCV, uintptr(id), uintptr(buf), uintptr(size), uintptr(typ), uintptr(flags), 0)
 	return int(r), errno
+}
+
+// Semtimedop is semtimedop(2) on n operations; a nil timeout is none. A
+// signal ends it with EINTR.
+func Semtimedop(id int, ops unsafe.Pointer, n int, timeout *unix.Timespec) syscall.Errno {
+	_, _, errno := syscall.Syscall6(unix.SYS_SEMTIMEDOP, uintptr(id), uintptr(ops), uintptr(n), uintptr(unsafe.Pointer(timeout)), 0, 0)
+	return errno
+}
+
+// SemopNow is semop(2) on n operations that all have IPC_NOWAIT: it cannot
+// sleep.
+func SemopNow(id int, ops unsafe.Pointer, n int) syscall.Errno {
+	_, _, errno := syscall.RawSyscall6(unix.SYS_SEMTIMEDOP, uintptr(id), uintptr(ops), uintptr(n), 0, 0, 0)
+	return errno
+}
+
+// Shmat is shmat(2).
+func Shmat(id int, addr uintptr, flags int) (uintptr, syscall.Errno) {
+	r, _, errno := syscall.Syscall(unix.SYS_SHMAT, uintptr(id), addr, uintptr(flags))
+	return r, errno
+}
+
+// Shmdt is shmdt(2).
+func Shmdt(addr uintptr) syscall.Errno {
+	_, _, errno := syscall.Syscall(unix.SYS_SHMDT, addr, 0, 0)
+	return errno
 }

@@ -1,0 +1,89 @@
+package conformance
+
+import (
+	"fmt"
+	"regexp"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+)
+
+// lines are the lines of SEMANTICS that say what a call does. Those of A.3
+// have names instead of numbers: that of a limit, or what the line is about.
+var lines = slices.Concat(
+	numbered("A.1", 13),
+	numbered("A.2", 13),
+	named("A.3", "fresh",
+		"msgmax", "msgmnb", "msgmni", "auto_msgmni",
+		"semmsl", "semmns", "semopm", "semmni",
+		"shmmax", "shmall", "shmmni", "shm_rmid_forced",
+		"queues_max", "msg_max", "msgsize_max",
+		"sem", "full", "msgsnd", "semop", "shmget", "info", "rlimit_msgqueue", "memcg"),
+	numbered("A.4", 11),
+	numbered("A.5", 11),
+	numbered("A.6", 10),
+	numbered("A.7", 18),
+)
+
+func numbered(section string, last int) []string {
+	names := make([]string, last)
+	for i := range names {
+		names[i] = fmt.Sprintf("%s.%d", section, i+1)
+	}
+	return names
+}
+
+func named(section string, names ...string) []string {
+	for i := range names {
+		names[i] = section + "." + names[i]
+	}
+	return names
+}
+
+var leadingLines = regexp.MustCompile(`^A\.\d\.\w+(, ?A\.\d\.\w+)* `)
+
+// linesOf returns the lines that a case proves, from the beginning of its name.
+func linesOf(t *testing.T, name string) []string {
+	proves := strings.FieldsFunc(leadingLines.FindString(name), func(r rune) bool { return r == ',' || r == ' ' })
+	if len(proves) == 0 {
+		t.Errorf("the case's name does not begin with a line of SEMANTICS")
+	}
+	for _, line := range proves {
+		if !slices.Contains(lines, line) {
+			t.Errorf("SEMANTICS has no line %s", line)
+		}
+	}
+	return proves
+}
+
+// A coverage counts the lines of SEMANTICS that cases have proven.
+type coverage struct {
+	mu    sync.Mutex
+	cases int
+	lines map[string]bool
+}
+
+func newCoverage() *coverage { return &coverage{lines: map[string]bool{}} }
+
+func (c *coverage) add(proves []string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.cases++
+	for _, line := range proves {
+		c.lines[line] = true
+	}
+}
+
+func (c *coverage) String() string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	var missing []string
+	for _, line := range lines {
+		if !c.lines[line] {
+			missing = append(missing, line)
+		}
+	}
+	return fmt.Sprintf("%d cases prove %d of %d lines of A.1 to A.7; not covered: %s",
+		c.cases, len(c.lines), len(lines), strings.Join(missing, " "))
+}

@@ -1,0 +1,274 @@
+package sysv
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/ipcns/ipcns/ipc"
+)
+
+// A SemaphoreSet is a System V semaphore set: semaphores that one operation
+// can change together, with values from 0 to 32767.
+type SemaphoreSet struct {
+	object
+	system ipc.SemaphoreSets
+}
+
+const setKind = "set"
+
+// OpenSemaphoreSet opens the set that has the key. ENOENT: none has. If
+// another process may be making it at this moment, call Initialised before
+// using its values.
+func OpenSemaphoreSet(system ipc.SemaphoreSets, key ipc.Key) (*SemaphoreSet, error) {
+	id, err := system.Semget(key, 0, 0)
+	if err != nil {
+		return nil, getFailed("semget", setKind, key, causeOf(err), err)
+	}
+	return &SemaphoreSet{object{kind: setKind, id: id, key: key}, system}, nil
+}
+
+// CreateSemaphoreSet makes a set with these values, or opens the one that has
+// the key. Flags are permission bits, which hold for a new set and are asked
+// of one that exists (EACCES), and [ipc.Excl], with which it must be new
+// (EEXIST). The key [ipc.Private] always makes one. EINVAL: the set that exists
+// has fewer semaphores.
+//
+// A new set has the value 0 until its maker has set others, and another
+// process that opens it in between would take those for the values (semget(2),
+// BUGS). So one that exists is waited for, until Initialised returns or ctx
+// ends.
+func CreateSemaphoreSet(ctx context.Context, system ipc.SemaphoreSets, key ipc.Key, values []uint16, flags int) (*SemaphoreSet, error) {
+	for {
+		id, err := system.Semget(key, len(values), flags|ipc.Creat|ipc.Excl)
+		if err == nil {
+			return initialised(&SemaphoreSet{object{kind: setKind, id: id, key: key}, system}, values)
+		}
+		if !errors.Is(err, syscall.EEXIST) || flags&ipc.Excl != 0 {
+			return nil, getFailed("semget", setKind, key, createSetCause(len(values), err), err)
+		}
+		id, err = system.Semget(key, len(values), flags)
+		if errors.Is(err, syscall.ENOENT) {
+			continue // it was removed since
+		}
+		if err != nil {
+			return nil, getFailed("semget", setKind, key, createSetCause(len(values), err), err)
+		}
+		s := &SemaphoreSet{object{kind: setKind, id: id, key: key}, system}
+		if err := s.Initialised(ctx); err != nil {
+			return nil, err
+		}
+		return s, nil
+	}
+}
+
+func createSetCause(nsems int, err error) string {
+	if errors.Is(err, syscall.EINVAL) {
+		return fmt.Sprintf("%d semaphores are more than it has or the limit semmsl allows", nsems)
+	}
+	return limitCause(err, "semmni or semmns")
+}
+
+// initialised gives a new set its values. Only semop sets sem_otime, by which
+// others know that the values are there.
+func initialised(s *SemaphoreSet, values []uint16) (*SemaphoreSet, error) {
+	err := s.SetValues(values)
+	if err == nil {
+		err = s.Op(context.Background(), touch(values[0]))
+	}
+	// Somebody who did not wait may already have used it.
+	if err != nil && !errors.Is(err, syscall.EAGAIN) {
+		return nil, errors.Join(err, s.Remove())
+	}
+	return s, nil
+}
+
+// touch returns operations that leave semaphore 0, which has that value, as
+// it is.
+func touch(value uint16) []ipc.Sembuf {
+	if value == 0 {
+		return []ipc.Sembuf{{Flg: ipc.NoWait}}
+	}
+	return []ipc.Sembuf{{Op: -1, Flg: ipc.NoWait}, {Op: 1, Flg: ipc.NoWait}}
+}
+
+// Initialised waits until the set has seen its first operation, which is what
+// CreateSemaphoreSet does last, or ctx ends. With a set whose maker uses
+// SETVAL alone, that is the first operation of whoever uses it.
+func (s *SemaphoreSet) Initialised(ctx context.Context) error {
+	for pause := 50 * time.Microsecond; ; pause = min(2*pause, 10*time.Millisecond) {
+		id, ds, err := s.system.SemStatAny(s.id)
+		if err == nil && id != s.id {
+			err = syscall.EIDRM
+		}
+		if err != nil {
+			return s.failed("semctl(SEM_STAT_ANY)", causeOf(err), err)
+		}
+		if ds.Otime != 0 {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return s.failed("semctl(SEM_STAT_ANY)", "its maker has not initialised it", ctx.Err())
+		case <-time.After(pause):
+		}
+	}
+}
+
+// SemaphoreSetByID returns the set of that id. Whether there is one, the
+// first call on it tells.
+func SemaphoreSetByID(system ipc.SemaphoreSets, id int) *SemaphoreSet {
+	return &SemaphoreSet{object{kind: setKind, id: id, byID: true}, system}
+}
+
+// Op does all of the operations at once. While it cannot, it waits until it
+// can or ctx ends; an operation with [ipc.NoWait] that cannot be done makes it
+// fail with EAGAIN. An operation with [ipc.SemUndo] is given back when the
+// process ends; inside ipcns.Namespace.Do that is soon after Do has returned.
+// ERANGE: a value would pass 32767.
+func (s *SemaphoreSet) Op(ctx context.Context, ops []ipc.Sembuf) error {
+	if err := s.system.Semop(ctx, s.id, ops); err != nil {
+		return s.failed("semop", opCause(err), err)
+	}
+	return nil
+}
+
+func opCause(err error) string {
+	switch {
+	case errors.Is(err, syscall.EAGAIN):
+		return "an operation would have to wait"
+	case errors.Is(err, syscall.EFBIG):
+		return "it has fewer semaphores"
+	case errors.Is(err, syscall.ERANGE):
+		return "a value or an adjustment would be out of range"
+	case errors.Is(err, syscall.E2BIG):
+		return "more operations than the limit semopm"
+	}
+	return causeOf(err)
+}
+
+// oneOps keeps single operations for the next call.
+var oneOps = sync.Pool{New: func() any { return new([1]ipc.Sembuf) }}
+
+func (s *SemaphoreSet) one(ctx context.Context, num int, op, flags int16) error {
+	if num < 0 || num > 0xffff {
+		return s.failed("semop", opCause(syscall.EFBIG), syscall.EFBIG)
+	}
+	ops := oneOps.Get().(*[1]ipc.Sembuf)
+	defer oneOps.Put(ops)
+	ops[0] = ipc.Sembuf{Num: uint16(num), Op: op, Flg: flags}
+	return s.Op(ctx, ops[:])
+}
+
+// Acquire takes 1 away from a semaphore, which waits while it is 0 until it
+// is not or ctx ends.
+func (s *SemaphoreSet) Acquire(ctx context.Context, num int) error { return s.one(ctx, num, -1, 0) }
+
+// TryAcquire is Acquire that fails with EAGAIN instead of waiting.
+func (s *SemaphoreSet) TryAcquire(num int) error {
+	return s.one(context.Background(), num, -1, ipc.NoWait)
+}
+
+// Release adds 1 to a semaphore. ERANGE: it is 32767.
+func (s *SemaphoreSet) Release(num int) error { return s.one(context.Background(), num, 1, 0) }
+
+// Wait waits until a semaphore is 0 or ctx ends.
+func (s *SemaphoreSet) Wait(ctx context.Context, num int) error { return s.one(ctx, num, 0, 0) }
+
+// Values returns the values of all semaphores at one moment.
+func (s *SemaphoreSet) Values() ([]uint16, error) {
+	values, err := s.system.SemctlGetall(s.id)
+	return values, s.failed("semctl(GETALL)", causeOf(err), err)
+}
+
+// SetValues sets the values of all semaphores, whose number must be right
+// (EINVAL). Every process forgets its adjustments (SEM_UNDO) of them. ERANGE: a
+// value is above 32767.
+func (s *SemaphoreSet) SetValues(values []uint16) error {
+	if err := s.system.SemctlSetall(s.id, values); err != nil {
+		return s.failed("semctl(SETALL)", setCause(highest(values), err), err)
+	}
+	return nil
+}
+
+// SetValue sets the value of one semaphore; see SetValues.
+func (s *SemaphoreSet) SetValue(num int, value uint16) error {
+	err := s.system.SemctlSetval(s.id, num, int(value))
+	return s.failed("semctl(SETVAL)", setCause(value, err), err)
+}
+
+func setCause(value uint16, err error) string {
+	switch {
+	case errors.Is(err, syscall.ERANGE):
+		return fmt.Sprintf("value %d is above %d", value, ipc.SemMaxValue)
+	case errors.Is(err, syscall.EINVAL):
+		return "it does not exist, or has another number of semaphores"
+	}
+	return causeOf(err)
+}
+
+func highest(values []uint16) uint16 {
+	if len(values) == 0 {
+		return 0
+	}
+	return slices.Max(values)
+}
+
+// Waiters are how many processes and threads wait for a semaphore.
+type Waiters struct {
+	ForMore int // for its value to grow: semncnt
+	ForZero int // for its value to be 0: semzcnt
+}
+
+// Waiters returns who waits for a semaphore. Who waits for several counts
+// for the first that holds it up.
+func (s *SemaphoreSet) Waiters(num int) (Waiters, error) {
+	more, err := s.system.SemctlGetncnt(s.id, num)
+	if err != nil {
+		return Waiters{}, s.failed("semctl(GETNCNT)", setCause(0, err), err)
+	}
+	zero, err := s.system.SemctlGetzcnt(s.id, num)
+	if err != nil {
+		return Waiters{}, s.failed("semctl(GETZCNT)", setCause(0, err), err)
+	}
+	return Waiters{more, zero}, nil
+}
+
+// Stat returns the set's state. EACCES: it may not be read.
+func (s *SemaphoreSet) Stat() (ipc.SemidDS, error) {
+	ds, err := s.system.SemctlStat(s.id)
+	return ds, s.failed("semctl(IPC_STAT)", causeOf(err), err)
+}
+
+// Chown gives the set to a user and a group. The creator keeps the owner's
+// rights. EPERM: the caller is neither owner, creator nor privileged.
+func (s *SemaphoreSet) Chown(uid, gid uint32) error {
+	return s.set(func(set *ipc.PermSet) { set.UID, set.GID = uid, gid })
+}
+
+// Chmod sets the nine permission bits; for errors see Chown.
+func (s *SemaphoreSet) Chmod(mode uint32) error {
+	return s.set(func(set *ipc.PermSet) { set.Mode = mode })
+}
+
+func (s *SemaphoreSet) set(change func(*ipc.PermSet)) error {
+	ds, err := s.Stat()
+	if err != nil {
+		return err
+	}
+	set := unchanged(ds.Perm)
+	change(&set)
+	err = s.system.SemctlSet(s.id, set)
+	return s.failed("semctl(IPC_SET)", causeOf(err), err)
+}
+
+// Remove removes the set. Whoever waits in Op gets EIDRM. For permissions see
+// Chown.
+func (s *SemaphoreSet) Remove() error {
+	err := s.system.SemctlRmid(s.id)
+	return s.failed("semctl(IPC_RMID)", causeOf(err), err)
+}

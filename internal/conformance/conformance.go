@@ -41,6 +41,7 @@ const (
 	CapSysResource = "CAP_SYS_RESOURCE"
 	HugePages      = "huge pages"
 	MsgCopy        = "MSG_COPY"
+	NextID         = "msg_next_id, sem_next_id and shm_next_id"
 	Users          = "other users"
 )
 
@@ -51,6 +52,9 @@ type Credentials struct {
 	// Capabilities, by their numbers in capabilities(7), that a process
 	// with a UID other than 0 has all the same.
 	Capabilities []int
+	// Rlimits, by their numbers in getrlimit(2), that are lower than those
+	// of Root.
+	Rlimits map[int]uint64
 }
 
 // A Process makes calls in a namespace. Its methods may be called from any

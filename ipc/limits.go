@@ -111,7 +111,7 @@ func ParseLimits(text string) ([]LimitSetting, error) {
 		if !found {
 			return nil, fmt.Errorf("limit %s has no value; write %s=NUMBER", name, name)
 		}
-		n, err := parseSize(value)
+		n, err := ParseSize(value)
 		if err != nil {
 			return nil, fmt.Errorf("limit %s: %w", name, err)
 		}
@@ -120,7 +120,9 @@ func ParseLimits(text string) ([]LimitSetting, error) {
 	return settings, nil
 }
 
-func parseSize(text string) (uint64, error) {
+// ParseSize reads a number that may end in k, m or g for units of 2^10, 2^20
+// and 2^30.
+func ParseSize(text string) (uint64, error) {
 	digits := strings.TrimRight(text, "kKmMgG")
 	unit := uint64(1)
 	switch strings.ToLower(text[len(digits):]) {

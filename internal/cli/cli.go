@@ -53,7 +53,7 @@ func (e *exitError) Error() string { return e.err.Error() }
 
 func (e *exitError) Unwrap() error { return e.err }
 
-func usage(format string, args ...any) error {
+func wrongUsage(format string, args ...any) error {
 	return &exitError{statusUsage, fmt.Errorf(format, args...)}
 }
 
@@ -84,7 +84,7 @@ from those of every other program.`,
 		SilenceUsage:  true,
 		Args: func(cmd *cobra.Command, args []string) error {
 			if len(args) > 0 {
-				return usage("unknown command %q; see \"ipcns help\"", args[0])
+				return wrongUsage("unknown command %q; see \"ipcns help\"", args[0])
 			}
 			return nil
 		},
@@ -106,6 +106,9 @@ var commands = map[string]func() *cobra.Command{
 	"ipcs":                newIpcs,
 	"ls":                  newLs,
 	"msg":                 newMsg,
+	"sem":                 newSem,
+	"shm":                 newShm,
+	"mq":                  newMq,
 	"tour":                newTour,
 	"version":             newVersion,
 	launch.FailureCommand: newLaunchFailed,
@@ -159,13 +162,13 @@ func failingWith(status int, cmd *cobra.Command) *cobra.Command {
 }
 
 func flagError(cmd *cobra.Command, err error) error {
-	return usage("%w; see \"%s --help\"", err, cmd.CommandPath())
+	return wrongUsage("%w; see \"%s --help\"", err, cmd.CommandPath())
 }
 
 // noArguments refuses arguments in one line that says what to do.
 func noArguments(cmd *cobra.Command, args []string) error {
 	if len(args) > 0 {
-		return usage("%s takes no argument %q; see \"%s --help\"", cmd.CommandPath(), args[0], cmd.CommandPath())
+		return wrongUsage("%s takes no argument %q; see \"%s --help\"", cmd.CommandPath(), args[0], cmd.CommandPath())
 	}
 	return nil
 }

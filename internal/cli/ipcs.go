@@ -51,7 +51,7 @@ CAP_SYS_ADMIN, or a mount of the namespace's mqueue file system at /dev/mqueue.
 				if object != "" {
 					var err error
 					if id, err = strconv.Atoi(object); err != nil || id < 0 {
-						return usage("%q is no id; write -i NUMBER", object)
+						return wrongUsage("%q is no id; write -i NUMBER", object)
 					}
 				}
 				switch {

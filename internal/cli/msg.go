@@ -3,105 +3,111 @@
 package cli
 
 import (
+	"bytes"
 	"context"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
 	"strconv"
-	"strings"
-	"time"
-	"unicode"
-	"unicode/utf8"
 
+	"github.com/ipcns/ipcns/internal/listing"
 	"github.com/ipcns/ipcns/ipc"
+	"github.com/ipcns/ipcns/sysv"
 	"github.com/spf13/cobra"
 	"golang.org/x/sys/unix"
 )
 
-const objectHelp = `OBJECT is a key, in decimal or as 0x2a; ftok:PATH:N, the key that ftok(3) makes
-of a path and a project number; or id:N.`
-
-func newMsg() *cobra.Command {
-	cmd := &cobra.Command{
-		Use:   "msg COMMAND",
-		Short: "Work with System V message queues",
-		Long:  "Create a message queue, send and receive messages, and remove it.\n\n" + objectHelp,
-		Example: `  ipcns msg create 0x2a
-  echo hello | ipcns msg send 0x2a --type 5
-  ipcns msg recv 0x2a
-  ipcns msg rm 0x2a`,
-		Args: subcommandRequired,
-		RunE: func(cmd *cobra.Command, args []string) error { return cmd.Help() },
-	}
-	for _, sub := range []*cobra.Command{newMsgCreate(), newMsgSend(), newMsgRecv(), newMsgRm()} {
-		addCommand(cmd, sub)
-	}
-	return cmd
+var messageQueues = kind{
+	command: "msg", noun: "message queue", flag: "-q", limits: "msgmni",
+	table: listing.Selection{MessageQueues: true},
+	get:   func(system ipc.System, key ipc.Key, flags int) (int, error) { return system.Msgget(key, flags) },
+	remove: func(system ipc.System, id int) error {
+		return sysv.MessageQueueByID(system, id).Remove()
+	},
+	set: func(system ipc.System, id int, change func(*ipc.PermSet)) error {
+		ds, err := sysv.MessageQueueByID(system, id).Stat()
+		if err != nil {
+			return err
+		}
+		set := ipc.MsqidSet{PermSet: ipc.PermSet{UID: ds.Perm.UID, GID: ds.Perm.GID, Mode: ds.Perm.Mode & 0o777}, Qbytes: ds.Qbytes}
+		change(&set.PermSet)
+		return system.MsgctlSet(id, set)
+	},
 }
 
-func newMsgCreate() *cobra.Command {
+func newMsg() *cobra.Command {
+	k := &messageQueues
+	return k.group("Work with System V message queues", `  ipcns msg create 0x2a
+  echo hello | ipcns msg send 0x2a --type 5
+  ipcns msg peek 0x2a
+  ipcns msg recv 0x2a --timeout 200ms
+  ipcns msg rm 0x2a`,
+		newMsgCreate(k), newMsgSend(k), newMsgRecv(k), newMsgPeek(k), k.newStat(), newMsgSet(k),
+		k.newRm("The messages in it are lost, and whoever waits on it gets EIDRM."))
+}
+
+func newMsgCreate(k *kind) *cobra.Command {
 	var t target
-	var mode string
-	var exclusive bool
+	var c creation
 	cmd := &cobra.Command{
 		Use:   "create KEY [--mode MODE] [--exclusive] [-n NS]",
 		Short: "Create a message queue, or find the one that has the key",
-		Long: `Create a message queue with the key, unless there is one, and print its id as
+		Long: k.help(`Create a message queue with the key, unless there is one, and print its id as
 id:N, which the other commands take. The key private makes a queue that has
-none.
-
-` + objectHelp + "\n\n" + referenceHelp,
+none.`),
 		Example: `  ipcns msg create 0x2a
   ipcns msg create ftok:/etc/passwd:1 --mode 0660
   queue=$(ipcns msg create private); echo hello | ipcns msg send $queue`,
 		Args: oneObject,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			bits, err := strconv.ParseUint(mode, 8, 9)
-			if err != nil {
-				return usage("mode %q is not an octal number up to 0777", mode)
-			}
-			key, err := parseKey(args[0])
+			flags, err := c.flags()
 			if err != nil {
 				return err
 			}
-			flags := int(bits) | ipc.Creat
-			if exclusive {
-				flags |= ipc.Excl
-			}
-			return t.do(cmd, func(system ipc.System) error {
-				id, err := system.Msgget(key, flags)
-				if err != nil {
-					return queueFailure("create", args[0], err)
-				}
-				_, err = fmt.Fprintf(cmd.OutOrStdout(), "id:%d\n", id)
-				return err
+			return create(cmd, &t, k, args[0], func(system ipc.System, key ipc.Key) (int, error) {
+				return system.Msgget(key, flags)
 			})
 		},
 	}
 	t.addFlag(cmd)
-	cmd.Flags().StringVar(&mode, "mode", "0600", "permission bits, in octal; the umask is not applied")
-	cmd.Flags().BoolVar(&exclusive, "exclusive", false, "fail if the key has a queue")
+	c.addFlags(cmd, k.noun)
 	return cmd
 }
 
-func newMsgSend() *cobra.Command {
+// create makes an object and prints its id.
+func create(cmd *cobra.Command, t *target, k *kind, object string, get func(ipc.System, ipc.Key) (int, error)) error {
+	key, err := parseKey(object)
+	if err != nil {
+		return err
+	}
+	return t.do(cmd, func(system ipc.System) error {
+		id, err := get(system, key)
+		if errors.Is(err, unix.EEXIST) {
+			return fmt.Errorf("cannot create %s %s: there is one already; see \"ipcns ipcs %s\"", k.noun, object, k.flag)
+		}
+		if err != nil {
+			return k.failure("create", object, err)
+		}
+		_, err = fmt.Fprintf(cmd.OutOrStdout(), "id:%d\n", id)
+		return err
+	})
+}
+
+func newMsgSend(k *kind) *cobra.Command {
 	var t target
+	var limit timeout
 	var typ int64
-	var timeout time.Duration
 	cmd := &cobra.Command{
 		Use:   "send OBJECT [--type N] [--timeout TIME] [-n NS] <TEXT",
 		Short: "Send standard input as one message",
-		Long: `Read standard input to its end and send it as one message. While the queue is
-full, wait for room.
-
-` + objectHelp + "\n\n" + referenceHelp,
+		Long: k.help(`Read standard input to its end and send it as one message. While the queue is
+full, wait for room.`),
 		Example: `  echo hello | ipcns msg send 0x2a
   printf hello | ipcns msg send 0x2a --type 5 --timeout 2s`,
 		Args: oneObject,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return t.do(cmd, func(system ipc.System) error {
-				id, err := findQueue(system, args[0])
+				id, err := k.find(system, args[0])
 				if err != nil {
 					return err
 				}
@@ -109,247 +115,226 @@ full, wait for room.
 				if err != nil {
 					return fmt.Errorf("cannot read the message from standard input: %w", err)
 				}
-				ctx, flags, cancel := timeLimit(cmd, timeout)
+				ctx, noWait, cancel := limit.context()
 				defer cancel()
-				if err := system.Msgsnd(ctx, id, typ, text, flags); err != nil {
-					return sendFailure(args[0], len(text), err)
+				err = sysv.MessageQueueByID(system, id).Send(ctx, typ, text, waitFlag(noWait))
+				if errors.Is(err, context.DeadlineExceeded) {
+					err = unix.EAGAIN
+				}
+				if errors.Is(err, unix.EAGAIN) {
+					return fmt.Errorf("cannot send to message queue %s: it is full", args[0])
+				}
+				if err != nil {
+					return k.failure("send to", args[0], err)
 				}
 				return nil
 			})
 		},
 	}
 	t.addFlag(cmd)
+	limit.addFlag(cmd)
 	cmd.Flags().Int64Var(&typ, "type", 1, "the message's type `N`, above 0")
-	addTimeoutFlag(cmd, &timeout)
 	return cmd
 }
 
-func newMsgRecv() *cobra.Command {
+func waitFlag(noWait bool) int {
+	if noWait {
+		return ipc.NoWait
+	}
+	return 0
+}
+
+func newMsgRecv(k *kind) *cobra.Command {
 	var t target
+	var limit timeout
 	var typ int64
-	var timeout time.Duration
+	var except, follow, asJSON bool
 	cmd := &cobra.Command{
-		Use:   "recv OBJECT [--type N] [--timeout TIME] [-n NS]",
-		Short: "Receive one message and print it",
-		Long: `Take one message out of the queue and print its text as it is; on a terminal,
+		Use:   "recv OBJECT [--type N [--except]] [--timeout TIME] [--follow] [--json] [-n NS]",
+		Short: "Receive a message and print it",
+		Long: k.help(`Take a message out of the queue and print its text as it is; on a terminal,
 text that would not print is shown in hexadecimal. While there is no such
 message, wait for one.
 
 --type 0 is the first message, N the first of type N, -N the first of the
-lowest type up to N.
-
-` + objectHelp + "\n\n" + referenceHelp,
+lowest type up to N; --except with N the first of another type.
+--json prints {"type", "bytes", "text"}, or "base64" for what is not UTF-8, on
+one line.`),
 		Example: `  ipcns msg recv 0x2a
-  ipcns msg recv id:0 --type 5 --timeout 200ms >message`,
+  ipcns msg recv id:0 --type 5 --timeout 200ms >message
+  ipcns msg recv 0x2a --follow --json | jq .text`,
 		Args: oneObject,
 		RunE: func(cmd *cobra.Command, args []string) error {
+			flags := 0
+			if except {
+				flags = ipc.MsgExcept
+			}
 			return t.do(cmd, func(system ipc.System) error {
-				id, err := findQueue(system, args[0])
+				id, err := k.find(system, args[0])
 				if err != nil {
 					return err
 				}
-				ctx, flags, cancel := timeLimit(cmd, timeout)
-				defer cancel()
-				text, err := receive(ctx, system, id, typ, flags)
-				if err != nil {
-					return receiveFailure(args[0], err)
+				for {
+					gotType, text, err := receive(sysv.MessageQueueByID(system, id), limit, typ, flags)
+					if errors.Is(err, unix.ENOMSG) {
+						return fmt.Errorf("no such message in message queue %s", args[0])
+					}
+					if err != nil {
+						return k.failure("receive from", args[0], err)
+					}
+					if err := printMessage(cmd.OutOrStdout(), jsonMessage{Type: &gotType}, text, asJSON); err != nil || !follow {
+						return err
+					}
 				}
-				return writePayload(cmd.OutOrStdout(), text)
 			})
 		},
 	}
 	t.addFlag(cmd)
+	limit.addFlag(cmd)
 	cmd.Flags().Int64Var(&typ, "type", 0, "take the message of type `N`")
-	addTimeoutFlag(cmd, &timeout)
+	cmd.Flags().BoolVar(&except, "except", false, "take one of any type but that")
+	addFollowFlags(cmd, &follow, &asJSON)
 	return cmd
 }
 
-func newMsgRm() *cobra.Command {
+func addFollowFlags(cmd *cobra.Command, follow, asJSON *bool) {
+	cmd.Flags().BoolVarP(follow, "follow", "f", false, "go on receiving")
+	cmd.Flags().BoolVar(asJSON, "json", false, "print a line of JSON a message")
+}
+
+func printMessage(w io.Writer, m jsonMessage, payload []byte, asJSON bool) error {
+	if asJSON {
+		return m.write(w, payload)
+	}
+	return writePayload(w, payload)
+}
+
+// receive takes a message of whatever length out of the queue. One that is
+// too long for the buffer stays there, so a longer buffer can follow. A
+// timeout is ENOMSG.
+func receive(q *sysv.MessageQueue, limit timeout, typ int64, flags int) (int64, []byte, error) {
+	ctx, noWait, cancel := limit.context()
+	defer cancel()
+	for size := 8192; ; size *= 2 {
+		text := make([]byte, size)
+		gotType, n, err := q.Receive(ctx, typ, text, flags|waitFlag(noWait))
+		if errors.Is(err, context.DeadlineExceeded) {
+			err = unix.ENOMSG
+		}
+		if !errors.Is(err, unix.E2BIG) {
+			return gotType, text[:n], err
+		}
+	}
+}
+
+func newMsgPeek(k *kind) *cobra.Command {
 	var t target
+	var position int
+	var asJSON bool
 	cmd := &cobra.Command{
-		Use:     "rm OBJECT [-n NS]",
-		Short:   "Remove a message queue and the messages in it",
-		Long:    "Remove a message queue and the messages in it. Whoever waits on it gets EIDRM.\n\n" + objectHelp + "\n\n" + referenceHelp,
-		Example: "  ipcns msg rm 0x2a\n  ipcns msg rm id:32768 -n pid:4242",
-		Args:    oneObject,
+		Use:   "peek OBJECT [--position N] [--json] [-n NS]",
+		Short: "Show the messages in a queue and leave them there",
+		Long: k.help(`Show the messages in a queue, from the first to the last, and leave them there.
+--position N prints the text of the one at that position, the first being 0, as
+recv would. It takes a kernel with CONFIG_CHECKPOINT_RESTORE.`),
+		Example: `  ipcns msg peek 0x2a
+  ipcns msg peek 0x2a --position 0 | hexdump -C
+  ipcns msg peek 0x2a --json | jq 'select(.type == 5)'`,
+		Args: oneObject,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return t.do(cmd, func(system ipc.System) error {
-				id, err := findQueue(system, args[0])
+				id, err := k.find(system, args[0])
 				if err != nil {
 					return err
 				}
-				if err := system.MsgctlRmid(id); err != nil {
-					return queueFailure("remove", args[0], err)
+				queue := sysv.MessageQueueByID(system, id)
+				show := showMessages
+				if asJSON {
+					show = writeMessages
+				}
+				if cmd.Flags().Changed("position") {
+					show = func(w io.Writer, q *sysv.MessageQueue) error { return printPosition(w, q, position, asJSON) }
+				}
+				if err := show(cmd.OutOrStdout(), queue); err != nil {
+					return k.failure("peek into", args[0], err)
 				}
 				return nil
 			})
 		},
 	}
 	t.addFlag(cmd)
+	cmd.Flags().IntVar(&position, "position", 0, "print the message at position `N`")
+	cmd.Flags().BoolVar(&asJSON, "json", false, "print a line of JSON a message")
 	return cmd
 }
 
-func oneObject(cmd *cobra.Command, args []string) error {
-	if len(args) != 1 {
-		return usage("%s takes one object, such as 0x2a or id:0; see \"%s --help\"", cmd.CommandPath(), cmd.CommandPath())
+func printPosition(w io.Writer, queue *sysv.MessageQueue, position int, asJSON bool) error {
+	at := 0
+	for message, err := range queue.Messages() {
+		if err != nil {
+			return err
+		}
+		if at == position {
+			return printMessage(w, jsonMessage{Position: &at, Type: &message.Type}, message.Text, asJSON)
+		}
+		at++
+	}
+	return fmt.Errorf("it has %d messages", at)
+}
+
+func writeMessages(w io.Writer, queue *sysv.MessageQueue) error {
+	position := 0
+	for message, err := range queue.Messages() {
+		if err != nil {
+			return err
+		}
+		if err := (jsonMessage{Position: &position, Type: &message.Type}).write(w, message.Text); err != nil {
+			return err
+		}
+		position++
 	}
 	return nil
 }
 
-func subcommandRequired(cmd *cobra.Command, args []string) error {
-	if len(args) > 0 {
-		return usage("unknown command %q of %s; see \"%s --help\"", args[0], cmd.CommandPath(), cmd.CommandPath())
-	}
-	return nil
-}
-
-// parseKey reads a key: a number, ftok:PATH:N or private.
-func parseKey(text string) (ipc.Key, error) {
-	if text == "private" {
-		return ipc.Private, nil
-	}
-	if rest, ok := strings.CutPrefix(text, "ftok:"); ok {
-		return ftok(rest)
-	}
-	number := text
-	base := 10
-	if hex, ok := strings.CutPrefix(strings.ToLower(text), "0x"); ok {
-		number, base = hex, 16
-	}
-	// A key is any 32 bits, written with a sign or without.
-	if n, err := strconv.ParseUint(number, base, 32); err == nil {
-		return ipc.Key(int32(n)), nil
-	}
-	if n, err := strconv.ParseInt(number, base, 32); err == nil {
-		return ipc.Key(n), nil
-	}
-	return 0, usage("%q is no key; write a number such as 42 or 0x2a, ftok:PATH:N, or private", text)
-}
-
-// ftok makes a key of PATH:N as ftok(3) does.
-func ftok(text string) (ipc.Key, error) {
-	i := strings.LastIndexByte(text, ':')
-	if i < 0 {
-		return 0, usage("ftok:%s has no project number; write ftok:PATH:N", text)
-	}
-	project, err := strconv.ParseUint(text[i+1:], 0, 8)
-	if err != nil || project == 0 {
-		return 0, usage("project number %q is not from 1 to 255", text[i+1:])
-	}
-	var st unix.Stat_t
-	if err := unix.Stat(text[:i], &st); err != nil {
-		return 0, fmt.Errorf("cannot make a key of %s: %w", text[:i], err)
-	}
-	return ipc.Key(int32(uint32(st.Ino)&0xffff | uint32(st.Dev)&0xff<<16 | uint32(project)<<24)), nil
-}
-
-// findQueue returns the id of the queue that the command line names.
-func findQueue(system ipc.System, object string) (int, error) {
-	if rest, ok := strings.CutPrefix(object, "id:"); ok {
-		id, err := strconv.Atoi(rest)
-		if err != nil || id < 0 {
-			return 0, usage("%q is no id; write id:NUMBER", object)
+func showMessages(w io.Writer, queue *sysv.MessageQueue) error {
+	t := table{rightAligned: []bool{true, true, true, false}}
+	t.add("POSITION", "TYPE", "BYTES", "TEXT")
+	for message, err := range queue.Messages() {
+		if err != nil {
+			return err
 		}
-		return id, nil
+		t.add(strconv.Itoa(len(t.rows)-1), strconv.FormatInt(message.Type, 10), strconv.Itoa(len(message.Text)), glance(message.Text))
 	}
-	key, err := parseKey(object)
-	if err != nil {
-		return 0, err
-	}
-	if key == ipc.Private {
-		return 0, usage("the key 0 finds no queue; write id:NUMBER")
-	}
-	id, err := system.Msgget(key, 0)
-	if err != nil {
-		return 0, queueFailure("find", object, err)
-	}
-	return id, nil
+	return t.write(w, terminalWidth())
 }
 
-func queueFailure(verb, object string, err error) error {
-	switch {
-	case errors.Is(err, unix.ENOENT):
-		return fmt.Errorf("cannot %s message queue %s: this namespace has none; make it with \"ipcns msg create %s\"", verb, object, object)
-	case errors.Is(err, unix.EINVAL), errors.Is(err, unix.EIDRM):
-		return fmt.Errorf("cannot %s message queue %s: this namespace has none; see \"ipcns ipcs -q\"", verb, object)
-	case errors.Is(err, unix.ENOSPC):
-		return fmt.Errorf("cannot %s message queue %s: there are as many as the limit msgmni allows", verb, object)
+// glance returns the beginning of a message on a line.
+func glance(text []byte) string {
+	const enough = 60
+	text = bytes.TrimSuffix(text, []byte("\n"))
+	if len(text) > enough {
+		return oneLine(string(text[:enough])) + "..."
 	}
-	return fmt.Errorf("cannot %s message queue %s: %w", verb, object, err)
+	return oneLine(string(text))
 }
 
-func sendFailure(object string, size int, err error) error {
-	switch {
-	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, unix.EAGAIN):
-		return fmt.Errorf("cannot send to message queue %s: it is full", object)
-	case errors.Is(err, unix.EINVAL):
-		return fmt.Errorf("cannot send %d bytes to message queue %s: more than the limit msgmax, a type below 1, or no such queue; see \"ipcns ipcs -q -l\"", size, object)
-	}
-	return queueFailure("send to", object, err)
-}
-
-func receiveFailure(object string, err error) error {
-	if errors.Is(err, context.DeadlineExceeded) || errors.Is(err, unix.ENOMSG) {
-		return fmt.Errorf("no message of that type in message queue %s", object)
-	}
-	return queueFailure("receive from", object, err)
-}
-
-// addTimeoutFlag adds a time after which waiting ends; forever by default.
-func addTimeoutFlag(cmd *cobra.Command, timeout *time.Duration) {
-	cmd.Flags().DurationVar(timeout, "timeout", -1, "wait at most `TIME`, such as 200ms; 0 not at all (default for ever)")
-	cmd.Flags().Lookup("timeout").DefValue = "0s" // which help does not show
-}
-
-// timeLimit returns the context and the flags of a call that waits as long as
-// --timeout says.
-func timeLimit(cmd *cobra.Command, timeout time.Duration) (context.Context, int, context.CancelFunc) {
-	ctx := cmd.Context()
-	if ctx == nil {
-		ctx = context.Background()
-	}
-	switch {
-	case timeout < 0:
-		return ctx, 0, func() {}
-	case timeout == 0:
-		return ctx, ipc.NoWait, func() {}
-	}
-	ctx, cancel := context.WithTimeout(ctx, timeout)
-	return ctx, 0, cancel
-}
-
-// receive takes a message of whatever length out of the queue. One that is
-// too long for the buffer stays there, so a longer buffer can follow.
-func receive(ctx context.Context, system ipc.System, id int, typ int64, flags int) ([]byte, error) {
-	for size := 8192; ; size *= 2 {
-		text := make([]byte, size)
-		_, n, err := system.Msgrcv(ctx, id, typ, text, flags)
-		if !errors.Is(err, unix.E2BIG) {
-			return text[:n], err
-		}
-	}
-}
-
-// writePayload prints bytes as they are, but for those that would not print
-// on a terminal.
-func writePayload(w io.Writer, text []byte) error {
-	if terminalWidth() == 0 {
-		_, err := w.Write(text)
-		return err
-	}
-	if !printable(text) {
-		_, err := io.WriteString(w, hex.Dump(text))
-		return err
-	}
-	_, err := fmt.Fprintln(w, strings.TrimSuffix(string(text), "\n"))
-	return err
-}
-
-func printable(text []byte) bool {
-	for _, r := range string(text) {
-		if r == utf8.RuneError || !unicode.IsPrint(r) && r != '\n' && r != '\t' {
-			return false
-		}
-	}
-	return true
+func newMsgSet(k *kind) *cobra.Command {
+	return k.newSet("[qbytes=N] [mode=MODE] [uid=N] [gid=N]",
+		`Change how many bytes a message queue takes, its permission bits, its owner or
+its group. That takes the owner, the creator or root; more bytes than the limit
+msgmnb take CAP_SYS_RESOURCE.`,
+		`  ipcns msg set 0x2a mode=0660 gid=100
+  ipcns msg set 0x2a qbytes=4096`,
+		func(system ipc.System, id int, s settings) error {
+			value, found := s["qbytes"]
+			if !found {
+				return nil
+			}
+			delete(s, "qbytes")
+			n, err := strconv.ParseUint(value, 10, 32)
+			if err != nil {
+				return wrongUsage("qbytes=%s: not a number that it takes", value)
+			}
+			return sysv.MessageQueueByID(system, id).SetQbytes(n)
+		})
 }

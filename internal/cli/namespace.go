@@ -93,7 +93,7 @@ func open(reference string) (*ipcns.Namespace, error) {
 	case kind == "pid":
 		pid, err := strconv.Atoi(rest)
 		if err != nil || pid <= 0 {
-			return nil, usage("%q is no process; write pid:NUMBER", reference)
+			return nil, wrongUsage("%q is no process; write pid:NUMBER", reference)
 		}
 		return ipcns.OpenPID(pid)
 	case kind == "path":
@@ -101,11 +101,11 @@ func open(reference string) (*ipcns.Namespace, error) {
 	case kind == "ipc":
 		inode, err := strconv.ParseUint(strings.Trim(rest, "[]"), 10, 64)
 		if err != nil {
-			return nil, usage("%q is no namespace; write ipc:[INODE]", reference)
+			return nil, wrongUsage("%q is no namespace; write ipc:[INODE]", reference)
 		}
 		return host.Open(inode)
 	}
-	return nil, usage("no namespace %q; write self, init, pid:NUMBER, path:FILE or ipc:[INODE]", reference)
+	return nil, wrongUsage("no namespace %q; write self, init, pid:NUMBER, path:FILE or ipc:[INODE]", reference)
 }
 
 // openInit opens the namespace of process 1. An ordinary user who is in the

@@ -585,6 +585,7 @@ var semaphores = []Case{
 		equal(t, "the value after the exit", getval(t, p, id, 0), 5)
 	}},
 	{"A.5.11 adjustments of a removed set are not applied to one that gets its id", func(t *testing.T, w World) {
+		need(t, w, NextID)
 		p, q := w.Root(), w.Process(t, Credentials{})
 		id := newSet(t, p, 5)
 		semop(t, q, id, sembuf(0, -1, ipc.SemUndo))

@@ -8,6 +8,7 @@ import (
 	"os"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -32,9 +33,9 @@ func (System) MqOpen(name string, flags int, mode uint32, attr *ipc.MqAttr) (ipc
 	if errno != 0 {
 		return nil, failed("mq_open", errno)
 	}
-	q := &mqd{file: os.NewFile(uintptr(fd), name), fd: fd, nonblock: flags&unix.O_NONBLOCK != 0}
+	q := &mqd{file: os.NewFile(uintptr(fd), name), fd: fd}
+	q.nonblock.Store(flags&unix.O_NONBLOCK != 0)
 	q.sender, q.receiver = make(chan struct{}, 1), make(chan struct{}, 1)
-	q.closed = make(chan struct{})
 	return q, nil
 }
 
@@ -61,23 +62,24 @@ type mqd struct {
 	file *os.File
 
 	// mu is held for reading while fd is in use.
-	mu       sync.RWMutex
-	fd       int // -1 when closed
-	nonblock bool
+	mu sync.RWMutex
+	fd int // -1 when closed
+
+	nonblock atomic.Bool // as the callers see it
 
 	// One goroutine at a time sleeps to send and one to receive, since a
 	// deadline is the file's. Whoever is in the channel is the one.
 	sender, receiver chan struct{}
-	closed           chan struct{}
 }
 
 // Timedsend is mq_timedsend(2).
 func (q *mqd) Timedsend(ctx context.Context, message []byte, priority uint) error {
-	if err := ctx.Err(); err != nil {
+	nonblock := q.nonblock.Load()
+	if err := ctx.Err(); err != nil && !nonblock {
 		return err
 	}
 	q.mu.RLock()
-	errno, nonblock := sys.MqSendNow(q.fd, message, priority), q.nonblock
+	errno := sys.MqSendNow(q.fd, message, priority)
 	q.mu.RUnlock()
 	if errno != unix.EAGAIN || nonblock {
 		return failed("mq_timedsend", errno)
@@ -93,12 +95,12 @@ func (q *mqd) sleepSending(ctx context.Context, message []byte, priority uint) e
 
 // Timedreceive is mq_timedreceive(2).
 func (q *mqd) Timedreceive(ctx context.Context, buffer []byte) (int, uint, error) {
-	if err := ctx.Err(); err != nil {
+	nonblock := q.nonblock.Load()
+	if err := ctx.Err(); err != nil && !nonblock {
 		return 0, 0, err
 	}
 	q.mu.RLock()
 	n, priority, errno := sys.MqReceiveNow(q.fd, buffer)
-	nonblock := q.nonblock
 	q.mu.RUnlock()
 	if errno == 0 {
 		return n, priority, nil
@@ -129,8 +131,6 @@ func (q *mqd) sleep(ctx context.Context, name string, slot chan struct{}, setDea
 		defer func() { <-slot }()
 	case <-ctx.Done():
 		return ctx.Err()
-	case <-q.closed:
-		return failed(name, unix.EBADF)
 	}
 	conn, err := q.file.SyscallConn()
 	if err != nil {
@@ -162,33 +162,25 @@ func (q *mqd) sleep(ctx context.Context, name string, slot chan struct{}, setDea
 }
 
 // Getattr is mq_getattr(3).
-func (q *mqd) Getattr() (ipc.MqAttr, error) {
-	q.mu.RLock()
-	defer q.mu.RUnlock()
-	return q.getattr("mq_getattr")
+func (q *mqd) Getattr() (ipc.MqAttr, error) { return q.getattr("mq_getattr", q.nonblock.Load) }
+
+// SetNonblock is mq_setattr(3).
+func (q *mqd) SetNonblock(nonblock bool) (ipc.MqAttr, error) {
+	return q.getattr("mq_setattr", func() bool { return q.nonblock.Swap(nonblock) })
 }
 
-func (q *mqd) getattr(call string) (ipc.MqAttr, error) {
+func (q *mqd) getattr(call string, nonblock func() bool) (ipc.MqAttr, error) {
+	q.mu.RLock()
+	defer q.mu.RUnlock()
 	var a sys.MqAttr
 	if errno := sys.MqGetattr(q.fd, &a); errno != 0 {
 		return ipc.MqAttr{}, failed(call, errno)
 	}
 	attr := ipc.MqAttr{Maxmsg: a.Maxmsg, Msgsize: a.Msgsize, Curmsgs: a.Curmsgs}
-	if q.nonblock {
+	if nonblock() {
 		attr.Flags = unix.O_NONBLOCK
 	}
 	return attr, nil
-}
-
-// SetNonblock is mq_setattr(3).
-func (q *mqd) SetNonblock(nonblock bool) (ipc.MqAttr, error) {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	attr, err := q.getattr("mq_setattr")
-	if err == nil {
-		q.nonblock = nonblock
-	}
-	return attr, err
 }
 
 // Close is mq_close(3).
@@ -199,9 +191,12 @@ func (q *mqd) Close() error {
 		return failed("mq_close", unix.EBADF)
 	}
 	q.fd = -1
-	close(q.closed)
 	return q.file.Close()
 }
+
+// notifying is held while a registration begins or is ended. The kernel ends
+// whichever this process has.
+var notifying sync.Mutex
 
 // Notify is mq_notify(3). The kernel also ends the registration when this
 // process closes any other descriptor of the queue (SEMANTICS A.7.14).
@@ -210,40 +205,81 @@ func (q *mqd) Notify(f func()) (cancel func() error, err error) {
 	if err != nil {
 		return nil, os.NewSyscallError("socket", err)
 	}
-	notices := os.NewFile(uintptr(socket), "mq_notify")
-	var cookie [sys.MqCookieSize]byte
+	r := registration{notices: os.NewFile(uintptr(socket), "mq_notify"), over: make(chan struct{})}
+	notifying.Lock()
 	q.mu.RLock()
-	errno := sys.MqNotify(q.fd, socket, &cookie)
+	errno := sys.MqNotify(q.fd, socket, new([sys.MqCookieSize]byte))
 	q.mu.RUnlock()
+	notifying.Unlock()
 	if errno != 0 {
-		notices.Close()
+		r.notices.Close()
 		return nil, failed("mq_notify", errno)
 	}
-	over := make(chan struct{})
 	go func() {
-		defer close(over)
-		defer notices.Close()
-		if n, err := notices.Read(cookie[:]); err == nil && n == len(cookie) && cookie[n-1] == sys.MqWokenUp {
+		defer close(r.over)
+		defer r.notices.Close()
+		if r.wait() == sys.MqWokenUp {
 			f()
 		}
 	}()
-	return func() error { return q.endNotify(over) }, nil
+	return func() error { return q.endNotify(r) }, nil
 }
 
-// endNotify ends the registration whose goroutine closes over, if it has not
-// ended by itself, and waits for that.
-func (q *mqd) endNotify(over chan struct{}) error {
-	select {
-	case <-over:
-		return nil
-	default:
+// endNotify ends the registration, if it has not ended by itself, and waits
+// for its goroutine.
+func (q *mqd) endNotify(r registration) error {
+	notifying.Lock()
+	var errno syscall.Errno
+	if r.pending() {
+		q.mu.RLock()
+		errno = sys.MqNotifyEnd(q.fd)
+		q.mu.RUnlock()
 	}
-	q.mu.RLock()
-	errno := sys.MqNotifyEnd(q.fd)
-	q.mu.RUnlock()
+	notifying.Unlock()
 	if errno != 0 && errno != unix.EBADF { // closing has ended it too
 		return failed("mq_notify", errno)
 	}
-	<-over
+	<-r.over
 	return nil
+}
+
+// A registration is one by mq_notify(2). It ends when a notice arrives, which
+// nobody takes out of the socket.
+type registration struct {
+	notices *os.File      // a socket
+	over    chan struct{} // closed when its goroutine has ended
+}
+
+// wait returns the kind of the notice, once there is one.
+func (r registration) wait() (kind byte) {
+	conn, err := r.notices.SyscallConn()
+	if err == nil {
+		conn.Read(func(fd uintptr) (arrived bool) {
+			kind, arrived = notice(int(fd))
+			return arrived
+		})
+	}
+	return kind
+}
+
+// pending reports that there is no notice yet.
+func (r registration) pending() (pending bool) {
+	conn, err := r.notices.SyscallConn()
+	if err == nil { // else the goroutine has closed it
+		conn.Control(func(fd uintptr) {
+			_, arrived := notice(int(fd))
+			pending = !arrived
+		})
+	}
+	return pending
+}
+
+// notice returns the last byte of the cookie in the socket.
+func notice(socket int) (kind byte, arrived bool) {
+	var cookie [sys.MqCookieSize]byte
+	n, _, err := unix.Recvfrom(socket, cookie[:], unix.MSG_PEEK|unix.MSG_DONTWAIT)
+	if err == nil && n == len(cookie) {
+		kind = cookie[n-1]
+	}
+	return kind, err != unix.EAGAIN
 }

@@ -46,7 +46,7 @@ func (m *msgbuf) pointer() unsafe.Pointer { return unsafe.Pointer(&m.bytes[0]) }
 
 // Msgsnd is msgsnd(2).
 func (System) Msgsnd(ctx context.Context, id int, typ int64, text []byte, flags int) error {
-	if err := ctx.Err(); err != nil {
+	if err := ctx.Err(); err != nil && flags&ipc.NoWait == 0 {
 		return err
 	}
 	m := newMsgbuf(len(text))
@@ -64,12 +64,16 @@ func (System) Msgsnd(ctx context.Context, id int, typ int64, text []byte, flags 
 
 // Msgrcv is msgrcv(2).
 func (System) Msgrcv(ctx context.Context, id int, typ int64, text []byte, flags int) (int64, int, error) {
-	if err := ctx.Err(); err != nil {
+	if err := ctx.Err(); err != nil && flags&ipc.NoWait == 0 {
 		return 0, 0, err
+	}
+	now := flags | ipc.NoWait
+	if flags&ipc.MsgCopy != 0 {
+		now = flags // EINVAL without IPC_NOWAIT
 	}
 	m := newMsgbuf(len(text))
 	defer msgbufs.Put(m)
-	n, errno := sys.Msgrcv(id, m.pointer(), len(text), typ, flags|ipc.NoWait)
+	n, errno := sys.Msgrcv(id, m.pointer(), len(text), typ, now)
 	if errno != 0 && (errno != syscall.ENOMSG || flags&ipc.NoWait != 0) {
 		return 0, 0, failed("msgrcv", errno)
 	}

@@ -4,6 +4,8 @@ package kernel
 
 import (
 	"context"
+	"os"
+	"os/signal"
 	"runtime"
 	"syscall"
 	"time"
@@ -39,8 +41,13 @@ func interruptible(ctx context.Context, call func() syscall.Errno) syscall.Errno
 	stop := context.AfterFunc(ctx, func() {
 		defer close(finished)
 		// The first signal may come before the thread sleeps in the call:
-		// repeat it until the call is over. The runtime ignores SIGURG.
+		// repeat it until the call is over. The runtime does nothing on
+		// SIGURG, but a program that ignores all signals must not ignore
+		// this one: a signal that is ignored interrupts nothing.
 		for pause := 50 * time.Microsecond; ; pause = min(2*pause, 10*time.Millisecond) {
+			if signal.Ignored(unix.SIGURG) {
+				signal.Notify(make(chan os.Signal, 1), unix.SIGURG)
+			}
 			if err := unix.Tgkill(pid, tid, unix.SIGURG); err != nil {
 				return
 			}

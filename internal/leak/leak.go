@@ -16,6 +16,7 @@ import (
 	"fmt"
 	"os"
 	"runtime"
+	"runtime/debug"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -52,9 +53,18 @@ func (c checked) Run() int {
 	return status
 }
 
+// heap is where the garbage collector begins to work.
+const heap = 1 << 29
+
 // prepare makes the runtime open the descriptors that it keeps, and this
-// process the parent of every process that the tests leave.
+// process the parent of every process that the tests leave. It keeps the
+// garbage collector, which closes a forgotten [os.File], from hiding it, unless
+// GOGC is set.
 func prepare() error {
+	if os.Getenv("GOGC") == "" {
+		debug.SetGCPercent(-1)
+		debug.SetMemoryLimit(heap)
+	}
 	r, w, err := os.Pipe()
 	if err != nil {
 		return err

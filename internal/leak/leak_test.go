@@ -82,6 +82,16 @@ var runs = map[string]run{
 		},
 		want: []string{`a descriptor of /etc/passwd was left`},
 	},
+	"a file that is forgotten": {
+		tests: func() error {
+			_, err := os.Open("/etc/passwd")
+			for range 1000 {
+				garbage = make([]byte, 1<<17)
+			}
+			return err
+		},
+		want: []string{`a descriptor of /etc/passwd was left`},
+	},
 	"a second descriptor of what was open": {
 		tests: func() error { _, err := unix.Dup(0); return err },
 		want:  []string{`a descriptor of /dev/null was left`},
@@ -194,6 +204,8 @@ var runs = map[string]run{
 		want:   []string{`a descriptor of /dev/null was left`},
 	},
 }
+
+var garbage []byte
 
 // start starts a command of the shell and forgets it. The standard library
 // would leave a descriptor of the process.

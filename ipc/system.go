@@ -64,8 +64,8 @@ type MessageQueues interface {
 	MsgctlInfo() (info Msginfo, highest int, err error)
 	// MsgInfo is MSG_INFO; for the highest index see MsgctlInfo.
 	MsgInfo() (info MsgInfo, highest int, err error)
-	// MsgStat is MSG_STAT: the queue at an index, and its id. EINVAL: there
-	// is none; EACCES: it may not be read.
+	// MsgStat is MSG_STAT: the queue at an index, and its id. An id stands
+	// for its index. EINVAL: there is none; EACCES: it may not be read.
 	MsgStat(index int) (id int, ds MsqidDS, err error)
 	// MsgStatAny is MSG_STAT_ANY: MsgStat that takes no permission.
 	MsgStatAny(index int) (id int, ds MsqidDS, err error)
@@ -118,8 +118,8 @@ type SemaphoreSets interface {
 	SemctlInfo() (info Seminfo, highest int, err error)
 	// SemInfo is SEM_INFO; for the highest index see MsgctlInfo.
 	SemInfo() (info SemInfo, highest int, err error)
-	// SemStat is SEM_STAT: the set at an index, and its id. EINVAL: there
-	// is none; EACCES: it may not be read.
+	// SemStat is SEM_STAT: the set at an index, and its id. An id stands for
+	// its index. EINVAL: there is none; EACCES: it may not be read.
 	SemStat(index int) (id int, ds SemidDS, err error)
 	// SemStatAny is SEM_STAT_ANY: SemStat that takes no permission.
 	SemStatAny(index int) (id int, ds SemidDS, err error)
@@ -158,8 +158,8 @@ type Segments interface {
 	ShmctlInfo() (info Shminfo, highest int, err error)
 	// ShmInfo is SHM_INFO; for the highest index see MsgctlInfo.
 	ShmInfo() (info ShmInfo, highest int, err error)
-	// ShmStat is SHM_STAT: the segment at an index, and its id. EINVAL:
-	// there is none; EACCES: it may not be read.
+	// ShmStat is SHM_STAT: the segment at an index, and its id. An id stands
+	// for its index. EINVAL: there is none; EACCES: it may not be read.
 	ShmStat(index int) (id int, ds ShmidDS, err error)
 	// ShmStatAny is SHM_STAT_ANY: ShmStat that takes no permission.
 	ShmStatAny(index int) (id int, ds ShmidDS, err error)

@@ -23,6 +23,9 @@ const segmentKind = "segment"
 // OpenSegment opens the segment that has the key, whatever its size. ENOENT:
 // none has.
 func OpenSegment(system ipc.Segments, key ipc.Key) (*Segment, error) {
+	if key == ipc.Private {
+		return nil, privateFound("shmget", segmentKind)
+	}
 	return getSegment(system, key, 0, 0)
 }
 
@@ -38,13 +41,26 @@ func CreateSegment(system ipc.Segments, key ipc.Key, size uint64, flags int) (*S
 
 func getSegment(system ipc.Segments, key ipc.Key, size uint64, flags int) (*Segment, error) {
 	id, err := system.Shmget(key, size, flags)
-	if errors.Is(err, syscall.EINVAL) {
-		return nil, getFailed("shmget", segmentKind, key, fmt.Sprintf("%d bytes are more than it has, none, or above the limit shmmax", size), err)
-	}
 	if err != nil {
-		return nil, getFailed("shmget", segmentKind, key, limitCause(err, "shmmni or shmall"), err)
+		return nil, getFailed("shmget", segmentKind, key, getSegmentCause(system, size, flags, err), err)
 	}
 	return &Segment{object{kind: segmentKind, id: id, key: key}, system}, nil
+}
+
+func getSegmentCause(system ipc.Segments, size uint64, flags int, err error) string {
+	if !errors.Is(err, syscall.EINVAL) {
+		return limitCause(err, "shmmni or shmall")
+	}
+	info, _, err := system.ShmctlInfo()
+	switch {
+	case size == 0:
+		return "a new one takes a size above 0"
+	case err == nil && size > info.Shmmax:
+		return fmt.Sprintf("%d bytes exceed shmmax %d", size, info.Shmmax)
+	case flags&ipc.ShmHugetlb != 0:
+		return "it is smaller, or there are no huge pages of that size"
+	}
+	return fmt.Sprintf("it has fewer than %d bytes", size)
 }
 
 // SegmentByID returns the segment of that id. Whether there is one, the first
@@ -54,8 +70,9 @@ func SegmentByID(system ipc.Segments, id int) *Segment {
 }
 
 // Attach maps the segment into the process, for reading and writing, or with
-// flags [ipc.ShmRdonly] for reading only. EACCES: its permissions do not allow
-// that; EINVAL: there is no such segment.
+// flags [ipc.ShmRdonly] for reading only; see shmat(2). It stays mapped until
+// Detach or the end of the process. EACCES: its permissions do not allow that;
+// EINVAL: there is no such segment; ENOMEM: no room in the address space.
 func (s *Segment) Attach(flags int) (*Attachment, error) {
 	memory, err := s.system.Shmat(s.id, 0, flags)
 	if err != nil {
@@ -63,7 +80,8 @@ func (s *Segment) Attach(flags int) (*Attachment, error) {
 	}
 	ds, err := s.system.ShmctlStat(s.id)
 	if err != nil {
-		return nil, errors.Join(s.failed("shmctl(IPC_STAT)", causeOf(err), err), s.system.Shmdt(memory))
+		s.system.Shmdt(memory)
+		return nil, s.failed("shmctl(IPC_STAT)", causeOf(err), err)
 	}
 	return &Attachment{segment: s, memory: memory, size: int(ds.Segsz), readOnly: flags&ipc.ShmRdonly != 0}, nil
 }
@@ -75,7 +93,9 @@ func (s *Segment) Stat() (ipc.ShmidDS, error) {
 }
 
 // Chown gives the segment to a user and a group. The creator keeps the
-// owner's rights. EPERM: the caller is neither owner, creator nor privileged.
+// owner's rights. It writes back the mode, and Chmod the owner: of both at the
+// same time, one may be lost. EPERM: the caller is neither owner, creator nor
+// privileged; EINVAL: the user namespace has no such user or group.
 func (s *Segment) Chown(uid, gid uint32) error {
 	return s.set(func(set *ipc.PermSet) { set.UID, set.GID = uid, gid })
 }
@@ -86,27 +106,15 @@ func (s *Segment) Chmod(mode uint32) error {
 }
 
 func (s *Segment) set(change func(*ipc.PermSet)) error {
-	ds, err := s.Stat()
-	if err != nil {
-		return err
+	// The owner may lack the permission to read that IPC_STAT takes.
+	found, ds, err := s.system.ShmStatAny(s.id)
+	if err := same(found, s.id, err); err != nil {
+		return s.failed("shmctl(SHM_STAT_ANY)", causeOf(err), err)
 	}
 	set := unchanged(ds.Perm)
 	change(&set)
 	err = s.system.ShmctlSet(s.id, set)
-	return s.failed("shmctl(IPC_SET)", causeOf(err), err)
-}
-
-// Lock keeps the segment from being swapped out. EPERM, ENOMEM: that takes
-// CAP_IPC_LOCK, or the owner within RLIMIT_MEMLOCK.
-func (s *Segment) Lock() error {
-	err := s.system.ShmctlLock(s.id)
-	return s.failed("shmctl(SHM_LOCK)", causeOf(err), err)
-}
-
-// Unlock undoes Lock.
-func (s *Segment) Unlock() error {
-	err := s.system.ShmctlUnlock(s.id)
-	return s.failed("shmctl(SHM_UNLOCK)", causeOf(err), err)
+	return s.failed("shmctl(IPC_SET)", setCause(err), err)
 }
 
 // Remove removes the segment: its key is free at once, and its memory when
@@ -123,41 +131,54 @@ type Attachment struct {
 	size     int
 	readOnly bool
 
-	mu     sync.RWMutex // held for reading while the memory is in use
-	memory []byte       // whole pages; nil when detached
+	memory []byte // whole pages
+
+	mu       sync.Mutex
+	detached bool           // nobody begins to use the memory any more
+	users    sync.WaitGroup // who uses it; grows under mu, while not detached
 }
 
-// ErrDetached is why an attachment cannot be used any more.
+// ErrDetached is why an attachment cannot be used any more. It is no
+// [syscall.Errno].
 var ErrDetached = errors.New("the segment is detached")
 
 // Size returns the segment's size in bytes, as it was made. The mapping is
 // whole pages; what is behind the size is not given out.
 func (a *Attachment) Size() int { return a.size }
 
-// Use calls f with the memory, which f must not keep: after Detach, which
-// waits for f, it is gone. Other processes may change it at any time; what
-// they agree on, package sync/atomic can do in it. A fault in f, such as
-// writing to a segment that is attached for reading only, ends f and is
-// EFAULT.
+// Use calls f with the memory and returns its error. F must not keep the
+// memory, as it is gone after Detach, which waits for f; f must not call Detach
+// itself. Others, in this process too, may change the memory meanwhile; it
+// begins at a page, so package sync/atomic works in it. A fault of f in the
+// memory ends f and is EFAULT: it wrote to what is attached for reading only.
 func (a *Attachment) Use(f func(memory []byte) error) (err error) {
-	a.mu.RLock()
-	defer a.mu.RUnlock()
-	if a.memory == nil {
+	if !a.begin() {
 		return a.segment.failed("use", "", ErrDetached)
 	}
+	defer a.users.Done()
 	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
 	defer func() {
 		if cause := recover(); cause != nil {
 			if !a.faulted(cause) {
 				panic(cause)
 			}
-			err = a.segment.failed("use", "it is attached for reading only, or its memory is missing", syscall.EFAULT)
+			err = a.segment.failed("use", a.faultCause(), syscall.EFAULT)
 		}
 	}()
 	return f(a.memory[:a.size:a.size])
 }
 
-// ReadAt is that of [io.ReaderAt].
+// begin adds a user, unless the memory is detached.
+func (a *Attachment) begin() bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if !a.detached {
+		a.users.Add(1)
+	}
+	return !a.detached
+}
+
+// ReadAt is that of [io.ReaderAt]: with [io.EOF] behind the end of the segment.
 func (a *Attachment) ReadAt(p []byte, offset int64) (n int, err error) {
 	if offset < 0 {
 		return 0, a.segment.failed("read", "negative offset", syscall.EINVAL)
@@ -195,16 +216,30 @@ func (a *Attachment) WriteAt(p []byte, offset int64) (n int, err error) {
 	return n, err
 }
 
-// Detach takes the memory out of the process, once nobody uses it.
+// Detach takes the memory out of the process: nobody can begin to use it, and
+// those who do are waited for.
 func (a *Attachment) Detach() error {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	if a.memory == nil {
+	if !a.end() {
 		return a.segment.failed("shmdt", "", ErrDetached)
 	}
-	err := a.segment.system.Shmdt(a.memory)
-	a.memory = nil
-	return a.segment.failed("shmdt", "", err)
+	a.users.Wait()
+	return a.segment.failed("shmdt", "", a.segment.system.Shmdt(a.memory))
+}
+
+// end makes begin fail, the first time.
+func (a *Attachment) end() bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	first := !a.detached
+	a.detached = true
+	return first
+}
+
+func (a *Attachment) faultCause() string {
+	if a.readOnly {
+		return "it is attached for reading only"
+	}
+	return "no memory is left for it"
 }
 
 // faulted reports whether a panic is a fault in the memory.

@@ -21,70 +21,90 @@ type SemaphoreSet struct {
 
 const setKind = "set"
 
-// OpenSemaphoreSet opens the set that has the key. ENOENT: none has. If
-// another process may be making it at this moment, call Initialised before
-// using its values.
-func OpenSemaphoreSet(system ipc.SemaphoreSets, key ipc.Key) (*SemaphoreSet, error) {
-	id, err := system.Semget(key, 0, 0)
-	if err != nil {
-		return nil, getFailed("semget", setKind, key, causeOf(err), err)
+// OpenSemaphoreSet opens the set that has the key. ENOENT: none has.
+//
+// A new set has the value 0 until its maker has set others, and who opens it
+// in between would take those for the values (semget(2), BUGS). So the set is
+// waited for, until it has seen its first operation or ctx ends: making an
+// operation is what [CreateSemaphoreSet] does last. A maker that has died
+// before leaves a set that nobody will initialise, and one that is not written
+// with this package may do no operation at all: [SemaphoreSetByID], with the id
+// that Semget returns, waits for nobody.
+func OpenSemaphoreSet(ctx context.Context, system ipc.SemaphoreSets, key ipc.Key) (*SemaphoreSet, error) {
+	if key == ipc.Private {
+		return nil, privateFound("semget", setKind)
 	}
-	return &SemaphoreSet{object{kind: setKind, id: id, key: key}, system}, nil
+	for {
+		s, err := findSemaphoreSet(ctx, system, key, 0, 0)
+		if !errors.Is(err, syscall.EIDRM) {
+			return s, err
+		}
+	}
 }
 
-// CreateSemaphoreSet makes a set with these values, or opens the one that has
-// the key. Flags are permission bits, which hold for a new set and are asked
-// of one that exists (EACCES), and [ipc.Excl], with which it must be new
-// (EEXIST). The key [ipc.Private] always makes one. EINVAL: the set that exists
-// has fewer semaphores.
-//
-// A new set has the value 0 until its maker has set others, and another
-// process that opens it in between would take those for the values (semget(2),
-// BUGS). So one that exists is waited for, until Initialised returns or ctx
-// ends.
+// CreateSemaphoreSet makes a set with these values, at least one, or opens the
+// one that has the key, as [OpenSemaphoreSet] does. Flags are permission bits,
+// which hold for a new set and are asked of one that exists (EACCES), and
+// [ipc.Excl], with which it must be new (EEXIST). The key [ipc.Private] always
+// makes one. EINVAL: the set that exists has fewer semaphores; ERANGE: a value is
+// above 32767; EACCES: the permission bits do not let its maker set values.
 func CreateSemaphoreSet(ctx context.Context, system ipc.SemaphoreSets, key ipc.Key, values []uint16, flags int) (*SemaphoreSet, error) {
 	for {
 		id, err := system.Semget(key, len(values), flags|ipc.Creat|ipc.Excl)
 		if err == nil {
-			return initialised(&SemaphoreSet{object{kind: setKind, id: id, key: key}, system}, values)
+			return initialise(&SemaphoreSet{object{kind: setKind, id: id, key: key}, system}, values)
 		}
 		if !errors.Is(err, syscall.EEXIST) || flags&ipc.Excl != 0 {
-			return nil, getFailed("semget", setKind, key, createSetCause(len(values), err), err)
+			return nil, getFailed("semget", setKind, key, getSetCause(system, len(values), err), err)
 		}
-		id, err = system.Semget(key, len(values), flags)
-		if errors.Is(err, syscall.ENOENT) {
-			continue // it was removed since
+		s, err := findSemaphoreSet(ctx, system, key, len(values), flags)
+		if !errors.Is(err, syscall.ENOENT) && !errors.Is(err, syscall.EIDRM) {
+			return s, err
 		}
-		if err != nil {
-			return nil, getFailed("semget", setKind, key, createSetCause(len(values), err), err)
-		}
-		s := &SemaphoreSet{object{kind: setKind, id: id, key: key}, system}
-		if err := s.Initialised(ctx); err != nil {
-			return nil, err
-		}
-		return s, nil
 	}
 }
 
-func createSetCause(nsems int, err error) string {
-	if errors.Is(err, syscall.EINVAL) {
-		return fmt.Sprintf("%d semaphores are more than it has or the limit semmsl allows", nsems)
+// findSemaphoreSet opens the set that has the key and waits until it is
+// initialised. EIDRM: it was removed meanwhile.
+func findSemaphoreSet(ctx context.Context, system ipc.SemaphoreSets, key ipc.Key, nsems, flags int) (*SemaphoreSet, error) {
+	id, err := system.Semget(key, nsems, flags)
+	if err != nil {
+		return nil, getFailed("semget", setKind, key, getSetCause(system, nsems, err), err)
 	}
-	return limitCause(err, "semmni or semmns")
+	s := &SemaphoreSet{object{kind: setKind, id: id, key: key}, system}
+	if err := s.initialised(ctx); err != nil {
+		return nil, err
+	}
+	return s, nil
 }
 
-// initialised gives a new set its values. Only semop sets sem_otime, by which
-// others know that the values are there.
-func initialised(s *SemaphoreSet, values []uint16) (*SemaphoreSet, error) {
+func getSetCause(system ipc.SemaphoreSets, nsems int, err error) string {
+	if !errors.Is(err, syscall.EINVAL) {
+		return limitCause(err, "semmni or semmns")
+	}
+	info, _, err := system.SemctlInfo()
+	switch {
+	case nsems == 0:
+		return "a new one takes at least one semaphore"
+	case err == nil && nsems > info.Semmsl:
+		return fmt.Sprintf("%d semaphores exceed semmsl %d", nsems, info.Semmsl)
+	}
+	return fmt.Sprintf("it has fewer than %d semaphores", nsems)
+}
+
+// initialise gives a new set its values, or removes it. Only semop sets
+// sem_otime, by which others know that the values are there.
+func initialise(s *SemaphoreSet, values []uint16) (*SemaphoreSet, error) {
 	err := s.SetValues(values)
 	if err == nil {
 		err = s.Op(context.Background(), touch(values[0]))
 	}
 	// Somebody who did not wait may already have used it.
-	if err != nil && !errors.Is(err, syscall.EAGAIN) {
-		return nil, errors.Join(err, s.Remove())
+	if err == nil || errors.Is(err, syscall.EAGAIN) {
+		return s, nil
 	}
-	return s, nil
+	s.Remove()
+	return nil, err
 }
 
 // touch returns operations that leave semaphore 0, which has that value, as
@@ -96,13 +116,13 @@ func touch(value uint16) []ipc.Sembuf {
 	return []ipc.Sembuf{{Op: -1, Flg: ipc.NoWait}, {Op: 1, Flg: ipc.NoWait}}
 }
 
-// Initialised waits until the set has seen its first operation, which is what
-// CreateSemaphoreSet does last, or ctx ends. With a set whose maker uses
-// SETVAL alone, that is the first operation of whoever uses it.
-func (s *SemaphoreSet) Initialised(ctx context.Context) error {
+// initialised waits until the set has seen its first operation or ctx ends.
+// EIDRM: it was removed.
+func (s *SemaphoreSet) initialised(ctx context.Context) error {
 	for pause := 50 * time.Microsecond; ; pause = min(2*pause, 10*time.Millisecond) {
-		id, ds, err := s.system.SemStatAny(s.id)
-		if err == nil && id != s.id {
+		found, ds, err := s.system.SemStatAny(s.id)
+		err = same(found, s.id, err)
+		if errors.Is(err, syscall.EINVAL) {
 			err = syscall.EIDRM
 		}
 		if err != nil {
@@ -113,7 +133,7 @@ func (s *SemaphoreSet) Initialised(ctx context.Context) error {
 		}
 		select {
 		case <-ctx.Done():
-			return s.failed("semctl(SEM_STAT_ANY)", "its maker has not initialised it", ctx.Err())
+			return s.failed("semget", "its maker has not initialised it", ctx.Err())
 		case <-time.After(pause):
 		}
 	}
@@ -125,20 +145,22 @@ func SemaphoreSetByID(system ipc.SemaphoreSets, id int) *SemaphoreSet {
 	return &SemaphoreSet{object{kind: setKind, id: id, byID: true}, system}
 }
 
-// Op does all of the operations at once. While it cannot, it waits until it
-// can or ctx ends; an operation with [ipc.NoWait] that cannot be done makes it
+// Op does all of the operations at once; see semop(2). While it cannot, it
+// waits until it can or ctx ends; an operation with [ipc.NoWait] that cannot be done makes it
 // fail with EAGAIN. An operation with [ipc.SemUndo] is given back when the
 // process ends; inside ipcns.Namespace.Do that is soon after Do has returned.
 // ERANGE: a value would pass 32767.
 func (s *SemaphoreSet) Op(ctx context.Context, ops []ipc.Sembuf) error {
 	if err := s.system.Semop(ctx, s.id, ops); err != nil {
-		return s.failed("semop", opCause(err), err)
+		return s.failed("semop", opCause(len(ops), err), err)
 	}
 	return nil
 }
 
-func opCause(err error) string {
+func opCause(n int, err error) string {
 	switch {
+	case n == 0 && errors.Is(err, syscall.EINVAL):
+		return "no operation"
 	case errors.Is(err, syscall.EAGAIN):
 		return "an operation would have to wait"
 	case errors.Is(err, syscall.EFBIG):
@@ -156,7 +178,7 @@ var oneOps = sync.Pool{New: func() any { return new([1]ipc.Sembuf) }}
 
 func (s *SemaphoreSet) one(ctx context.Context, num int, op, flags int16) error {
 	if num < 0 || num > 0xffff {
-		return s.failed("semop", opCause(syscall.EFBIG), syscall.EFBIG)
+		return s.failed("semop", opCause(1, syscall.EFBIG), syscall.EFBIG)
 	}
 	ops := oneOps.Get().(*[1]ipc.Sembuf)
 	defer oneOps.Put(ops)
@@ -164,8 +186,8 @@ func (s *SemaphoreSet) one(ctx context.Context, num int, op, flags int16) error 
 	return s.Op(ctx, ops[:])
 }
 
-// Acquire takes 1 away from a semaphore, which waits while it is 0 until it
-// is not or ctx ends.
+// Acquire takes 1 away from a semaphore. While its value is 0 it waits, until
+// it is not or ctx ends.
 func (s *SemaphoreSet) Acquire(ctx context.Context, num int) error { return s.one(ctx, num, -1, 0) }
 
 // TryAcquire is Acquire that fails with EAGAIN instead of waiting.
@@ -176,8 +198,8 @@ func (s *SemaphoreSet) TryAcquire(num int) error {
 // Release adds 1 to a semaphore. ERANGE: it is 32767.
 func (s *SemaphoreSet) Release(num int) error { return s.one(context.Background(), num, 1, 0) }
 
-// Wait waits until a semaphore is 0 or ctx ends.
-func (s *SemaphoreSet) Wait(ctx context.Context, num int) error { return s.one(ctx, num, 0, 0) }
+// WaitZero waits until a semaphore is 0 or ctx ends.
+func (s *SemaphoreSet) WaitZero(ctx context.Context, num int) error { return s.one(ctx, num, 0, 0) }
 
 // Values returns the values of all semaphores at one moment.
 func (s *SemaphoreSet) Values() ([]uint16, error) {
@@ -190,7 +212,7 @@ func (s *SemaphoreSet) Values() ([]uint16, error) {
 // value is above 32767.
 func (s *SemaphoreSet) SetValues(values []uint16) error {
 	if err := s.system.SemctlSetall(s.id, values); err != nil {
-		return s.failed("semctl(SETALL)", setCause(highest(values), err), err)
+		return s.failed("semctl(SETALL)", valueCause(highest(values), err), err)
 	}
 	return nil
 }
@@ -198,15 +220,15 @@ func (s *SemaphoreSet) SetValues(values []uint16) error {
 // SetValue sets the value of one semaphore; see SetValues.
 func (s *SemaphoreSet) SetValue(num int, value uint16) error {
 	err := s.system.SemctlSetval(s.id, num, int(value))
-	return s.failed("semctl(SETVAL)", setCause(value, err), err)
+	return s.failed("semctl(SETVAL)", valueCause(value, err), err)
 }
 
-func setCause(value uint16, err error) string {
+func valueCause(value uint16, err error) string {
 	switch {
 	case errors.Is(err, syscall.ERANGE):
 		return fmt.Sprintf("value %d is above %d", value, ipc.SemMaxValue)
 	case errors.Is(err, syscall.EINVAL):
-		return "it does not exist, or has another number of semaphores"
+		return "there is none of that id, or it has another number of semaphores"
 	}
 	return causeOf(err)
 }
@@ -224,16 +246,16 @@ type Waiters struct {
 	ForZero int // for its value to be 0: semzcnt
 }
 
-// Waiters returns who waits for a semaphore. Who waits for several counts
+// Waiters returns how many wait for a semaphore. Who waits for several counts
 // for the first that holds it up.
 func (s *SemaphoreSet) Waiters(num int) (Waiters, error) {
 	more, err := s.system.SemctlGetncnt(s.id, num)
 	if err != nil {
-		return Waiters{}, s.failed("semctl(GETNCNT)", setCause(0, err), err)
+		return Waiters{}, s.failed("semctl(GETNCNT)", valueCause(0, err), err)
 	}
 	zero, err := s.system.SemctlGetzcnt(s.id, num)
 	if err != nil {
-		return Waiters{}, s.failed("semctl(GETZCNT)", setCause(0, err), err)
+		return Waiters{}, s.failed("semctl(GETZCNT)", valueCause(0, err), err)
 	}
 	return Waiters{more, zero}, nil
 }
@@ -245,7 +267,9 @@ func (s *SemaphoreSet) Stat() (ipc.SemidDS, error) {
 }
 
 // Chown gives the set to a user and a group. The creator keeps the owner's
-// rights. EPERM: the caller is neither owner, creator nor privileged.
+// rights. It writes back the mode, and Chmod the owner: of both at the same
+// time, one may be lost. EPERM: the caller is neither owner, creator nor
+// privileged; EINVAL: the user namespace has no such user or group.
 func (s *SemaphoreSet) Chown(uid, gid uint32) error {
 	return s.set(func(set *ipc.PermSet) { set.UID, set.GID = uid, gid })
 }
@@ -256,14 +280,15 @@ func (s *SemaphoreSet) Chmod(mode uint32) error {
 }
 
 func (s *SemaphoreSet) set(change func(*ipc.PermSet)) error {
-	ds, err := s.Stat()
-	if err != nil {
-		return err
+	// The owner may lack the permission to read that IPC_STAT takes.
+	found, ds, err := s.system.SemStatAny(s.id)
+	if err := same(found, s.id, err); err != nil {
+		return s.failed("semctl(SEM_STAT_ANY)", causeOf(err), err)
 	}
 	set := unchanged(ds.Perm)
 	change(&set)
 	err = s.system.SemctlSet(s.id, set)
-	return s.failed("semctl(IPC_SET)", causeOf(err), err)
+	return s.failed("semctl(IPC_SET)", setCause(err), err)
 }
 
 // Remove removes the set. Whoever waits in Op gets EIDRM. For permissions see

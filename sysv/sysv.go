@@ -10,7 +10,10 @@
 // time. An object is a name for what lives in the namespace: it needs no
 // closing, and outlives the program until somebody calls Remove. Using one
 // that was removed is an error ([syscall.EINVAL], or [syscall.EIDRM] for a
-// call that slept in it). Errors are [*ipc.Error].
+// call that slept in it).
+//
+// Errors are [*ipc.Error] and hold a [syscall.Errno], or are the context's.
+// Permission bits are not subject to the umask.
 package sysv
 
 import (
@@ -58,6 +61,11 @@ func getFailed(call, kind string, key ipc.Key, cause string, err error) error {
 	return &ipc.Error{Call: call, Object: fmt.Sprintf("%s key %v", kind, key), Cause: cause, Err: bare(err)}
 }
 
+// privateFound is the error of opening by the key that only ever makes objects.
+func privateFound(call, kind string) error {
+	return getFailed(call, kind, ipc.Private, "the key IPC_PRIVATE finds none", syscall.ENOENT)
+}
+
 // bare takes the name of the call off an error, since [ipc.Error] has it.
 func bare(err error) error {
 	var call *os.SyscallError
@@ -93,6 +101,24 @@ func limitCause(err error, limits string) string {
 		return "the limit " + limits + " is reached"
 	}
 	return causeOf(err)
+}
+
+// setCause returns the cause of an error of IPC_SET on an object that was
+// there a moment ago.
+func setCause(err error) string {
+	if errors.Is(err, syscall.EINVAL) {
+		return "there is none of that id, or no such user or group in the user namespace"
+	}
+	return causeOf(err)
+}
+
+// same returns err, or EINVAL if what was found at the index of an id is
+// another object.
+func same(found, id int, err error) error {
+	if err == nil && found != id {
+		return syscall.EINVAL
+	}
+	return err
 }
 
 // unchanged returns what IPC_SET takes to leave an object as it is.

@@ -214,19 +214,6 @@ var common = []Case{
 			}
 		}
 	}},
-	{"A.1.8 only who slept in a call gets EIDRM", func(t *testing.T, w World) {
-		p := w.Root()
-		queue, set := msgget(t, p, 1, create), semget(t, p, 1, 1, create)
-		receiver := asleep(t, p, func() error {
-			_, _, err := p.Msgrcv(ctx, queue, 0, nil, 0)
-			return err
-		})
-		waiter := asleep(t, p, func() error { return p.Semop(ctx, set, []ipc.Sembuf{{Op: -1}}) })
-		must(t, p.MsgctlRmid(queue))
-		must(t, p.SemctlRmid(set))
-		wantErrno(t, outcome(t, receiver), syscall.EIDRM)
-		wantErrno(t, outcome(t, waiter), syscall.EIDRM)
-	}},
 
 	{"A.1.9 MSG_STAT, SEM_STAT and SHM_STAT take an index and return the id", each(func(t *testing.T, w World, m mechanism) {
 		p := w.Root()

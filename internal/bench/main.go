@@ -33,11 +33,22 @@ func main() {
 		fmt.Fprintln(flag.CommandLine.Output(), "usage: bench [-starts N] [-listings N] [-queues N] IPCNS")
 	}
 	flag.Parse()
+	if work := map[string]func() error{
+		onlyWork: func() error { return doWork(flag.Arg(0)) },
+		onlyEcho: func() error { return doEcho(flag.Args()) },
+	}[*only]; work != nil {
+		end(work())
+		return
+	}
 	if flag.NArg() != 1 {
 		flag.Usage()
 		os.Exit(2)
 	}
-	if err := bench(flag.Arg(0)); err != nil {
+	end(bench(flag.Arg(0)))
+}
+
+func end(err error) {
+	if err != nil {
 		fmt.Fprintf(os.Stderr, "bench: %v\n", err)
 		os.Exit(1)
 	}
@@ -61,12 +72,17 @@ func bench(ipcns string) error {
 		return t.comparePrivateStarts()
 	case onlyInside:
 		return t.listInside()
+	case onlyCalls:
+		return t.compareInside(dir)
 	}
 	t.printVersions()
 	if err := t.compareStarts(); err != nil {
 		return err
 	}
-	return t.compareListings()
+	if err := t.compareListings(); err != nil {
+		return err
+	}
+	return t.compareCalls()
 }
 
 func removeWhenInterrupted(dir string) {

@@ -94,12 +94,16 @@ var startInCSource []byte
 // compile makes the program start-in-c in the directory.
 func compile(dir string) (string, error) {
 	program := filepath.Join(dir, startInC)
-	source := program + ".c"
-	if err := os.WriteFile(source, startInCSource, 0o644); err != nil {
-		return "", err
+	return program, compileC(startInCSource, program)
+}
+
+// compileC makes a program of a source.
+func compileC(source []byte, program string) error {
+	if err := os.WriteFile(program+".c", source, 0o644); err != nil {
+		return err
 	}
-	if output, err := exec.Command("cc", "-O2", "-static", "-o", program, source).CombinedOutput(); err != nil {
-		return "", fmt.Errorf("cc: %w %s", err, output)
+	if output, err := exec.Command("cc", "-O2", "-static", "-o", program, program+".c").CombinedOutput(); err != nil {
+		return fmt.Errorf("cc: %w %s", err, output)
 	}
-	return program, nil
+	return nil
 }

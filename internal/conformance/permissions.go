@@ -213,7 +213,7 @@ var permissions = []Case{
 		wantErrno(t, m.rmid(p, id), 0)
 	})},
 
-	{"A.2.6 IPC_SET changes owner, group, nine bits of the mode and ctime, and nothing else", each(func(t *testing.T, w World, m mechanism) {
+	{"A.2.6 IPC_SET changes owner, group and nine bits of the mode, and nothing else", each(func(t *testing.T, w World, m mechanism) {
 		id := m.make(t, w.Process(t, creator), 5, 0o600)
 		before := m.perm(t, w.Root(), id)
 		must(t, m.set(w.Root(), id, ipc.PermSet{UID: ownerUID, GID: ownerGID, Mode: math.MaxUint32 &^ 0o024}))

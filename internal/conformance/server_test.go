@@ -7,7 +7,6 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"io"
 	"net"
 	"os"
@@ -23,13 +22,14 @@ import (
 	"unsafe"
 
 	"github.com/ipcns/ipcns/internal/conformance"
+	"github.com/ipcns/ipcns/internal/leak/ipctest"
 	"github.com/ipcns/ipcns/ipc"
 	"github.com/ipcns/ipcns/kernel"
 	"golang.org/x/sys/unix"
 )
 
-// serverVariable is set in the environment of a server.
-const serverVariable = "IPCNS_CONFORMANCE_SERVER"
+// serverRole is that of the test binary as a server.
+const serverRole = "serve calls"
 
 // Descriptors of a server.
 const (
@@ -213,10 +213,9 @@ func (s *server) Start(who *conformance.Credentials) (pid int, err error) {
 
 // serverCommand returns the command that runs a server on those files.
 func serverCommand(files []*os.File) *exec.Cmd {
-	return &exec.Cmd{
-		Path: "/proc/self/exe", Args: []string{"conformance-server"}, Env: []string{serverVariable + "=1"},
-		Stderr: os.Stderr, ExtraFiles: files, SysProcAttr: &syscall.SysProcAttr{},
-	}
+	cmd := ipctest.Again(serverRole)
+	cmd.Stderr, cmd.ExtraFiles = os.Stderr, files
+	return cmd
 }
 
 func (s *server) receiveDescriptors() ([]*os.File, error) {
@@ -398,12 +397,4 @@ func (s *server) EndNotify(registration int) error {
 	end := s.ends[registration]
 	s.mu.Unlock()
 	return end()
-}
-
-func serverMain() {
-	if err := serve(); err != nil {
-		fmt.Fprintln(os.Stderr, "conformance server:", err)
-		os.Exit(1)
-	}
-	os.Exit(0)
 }

@@ -235,7 +235,7 @@ var segments = []Case{
 
 		again := shmat(t, q, id, 0)
 		equal(t, "the contents", contents(t, q, again, 5), "stays")
-		must(t, p.ShmctlSet(id, ipc.PermSet{UID: 7, Mode: 0o640}))
+		must(t, p.ShmctlSet(id, ipc.PermSet{Mode: 0o640}))
 		equal(t, "mode", shmStat(t, p, id).Perm.Mode, ipc.ShmDest|0o640)
 		must(t, p.ShmctlRmid(id))
 		attached(t, p, id, 2)

@@ -5,6 +5,7 @@ package kernel
 import (
 	"context"
 	"errors"
+	"math"
 	"os"
 	"strings"
 	"sync"
@@ -78,6 +79,7 @@ func (q *mqd) Timedsend(ctx context.Context, message []byte, priority uint) erro
 	if err := ctx.Err(); err != nil && !nonblock {
 		return err
 	}
+	priority = min(priority, math.MaxUint32) // the kernel would cut it
 	q.mu.RLock()
 	errno := sys.MqSendNow(q.fd, message, priority)
 	q.mu.RUnlock()

@@ -4,6 +4,7 @@ package conformance
 //
 //	must            the call succeeds
 //	wantErrno       the call fails with that errno
+//	errorOf         the error of a call that has other results; errorOf2 of two
 //	equal           two values are the same
 //	asleep          start a call on a goroutine, return when it sleeps
 //	outcome         the error of such a call, once it is over
@@ -65,6 +66,10 @@ func wantErrno(t *testing.T, err error, errno syscall.Errno) {
 		t.Errorf("error %q, want %q", err, errno)
 	}
 }
+
+func errorOf[T any](_ T, err error) error { return err }
+
+func errorOf2[T, U any](_ T, _ U, err error) error { return err }
 
 // equal checks that what is as it should be.
 func equal[T comparable](t *testing.T, what string, got, want T) {

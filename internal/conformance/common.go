@@ -419,5 +419,3 @@ var callsWithID = map[string]map[string]func(p Process, id int) error{
 		"SHM_UNLOCK": Process.ShmctlUnlock,
 	},
 }
-
-func errorOf[T any](_ T, err error) error { return err }

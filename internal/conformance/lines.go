@@ -40,6 +40,7 @@ var unseen = map[string]string{
 	"A.6.8":     "/proc/PID/maps",
 	"A.6.9":     "setns(2)",
 	"A.7.8":     "nice(2)",
+	"A.7.9":     "receivers on a thread, which package kernel parks instead",
 	"A.7.10":    "signal handlers",
 	"A.7.12":    "read(2) and poll(2)",
 	"A.7.15":    "signals",

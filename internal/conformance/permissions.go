@@ -445,8 +445,6 @@ var needs = []struct {
 	{"shm", "shmat with SHM_RDONLY and SHM_EXEC", mayRead | mayExecute, attach(ipc.ShmRdonly | ipc.ShmExec)},
 }
 
-func errorOf2[T, U any](_ T, _ U, err error) error { return err }
-
 func receiveOne(flags int, typ int64) func(p Process, id int) error {
 	return func(p Process, id int) error {
 		return errorOf2(p.Msgrcv(ctx, id, typ, make([]byte, 8), flags|ipc.NoWait))

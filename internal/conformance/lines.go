@@ -111,6 +111,9 @@ func (c *coverage) String() string {
 			missing = append(missing, line)
 		}
 	}
-	return fmt.Sprintf("%d cases prove %d of %d lines of A.1 to A.7; not covered: %s; not to be seen by calls: %s",
-		c.cases, len(c.lines), len(lines), strings.Join(missing, " "), strings.Join(hidden, ", "))
+	text := fmt.Sprintf("%d cases prove %d of %d lines of A.1 to A.7", c.cases, len(c.lines), len(lines))
+	if len(missing) > 0 {
+		text += "; not covered: " + strings.Join(missing, " ")
+	}
+	return text + "; no call shows " + strings.Join(hidden, ", ")
 }

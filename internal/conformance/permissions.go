@@ -139,6 +139,13 @@ var permissions = []Case{
 			}
 		}
 	}},
+	{"A.2.3 MSG_COPY needs what msgrcv needs", func(t *testing.T, w World) {
+		need(t, w, MsgCopy)
+		p, copyOne := w.Process(t, stranger), receiveOne(ipc.MsgCopy)
+		for mode, want := range map[int]syscall.Errno{0o600: syscall.EACCES, 0o602: syscall.EACCES, 0o604: syscall.ENOMSG} {
+			wantErrno(t, copyOne(p, msgget(t, w.Root(), ipc.Private, mode)), want)
+		}
+	}},
 	{"A.2.3 MSG_STAT_ANY and its kin need nothing, MSG_STAT and its kin to read", each(func(t *testing.T, w World, m mechanism) {
 		id := m.make(t, w.Root(), 5, 0)
 		p := w.Process(t, stranger)
@@ -415,8 +422,7 @@ var needs = []struct {
 	do   func(p Process, id int) error
 }{
 	{"msg", "msgsnd", mayWrite, func(p Process, id int) error { return p.Msgsnd(ctx, id, 1, []byte("1"), ipc.NoWait) }},
-	{"msg", "msgrcv with MSG_COPY", mayRead, receiveOne(ipc.MsgCopy, 0)},
-	{"msg", "msgrcv", mayRead, receiveOne(0, 0)},
+	{"msg", "msgrcv", mayRead, receiveOne(0)},
 	{"msg", "IPC_STAT", mayRead, func(p Process, id int) error { return errorOf(p.MsgctlStat(id)) }},
 	{"msg", "MSG_STAT", mayRead, func(p Process, id int) error { return errorOf2(p.MsgStat(id)) }},
 	{"msg", "MSG_STAT_ANY", 0, func(p Process, id int) error { return errorOf2(p.MsgStatAny(id)) }},
@@ -445,9 +451,9 @@ var needs = []struct {
 	{"shm", "shmat with SHM_RDONLY and SHM_EXEC", mayRead | mayExecute, attach(ipc.ShmRdonly | ipc.ShmExec)},
 }
 
-func receiveOne(flags int, typ int64) func(p Process, id int) error {
+func receiveOne(flags int) func(p Process, id int) error {
 	return func(p Process, id int) error {
-		return errorOf2(p.Msgrcv(ctx, id, typ, make([]byte, 8), flags|ipc.NoWait))
+		return errorOf2(p.Msgrcv(ctx, id, 0, make([]byte, 8), flags|ipc.NoWait))
 	}
 }
 

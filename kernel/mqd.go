@@ -201,7 +201,8 @@ func (q *mqd) Close() error {
 var notifying sync.Mutex
 
 // Notify is mq_notify(3). The kernel also ends the registration when this
-// process closes any other descriptor of the queue (SEMANTICS A.7.14).
+// process closes any other descriptor of the queue (SEMANTICS A.7.14). F must
+// not call cancel, which waits for it.
 func (q *mqd) Notify(f func()) (cancel func() error, err error) {
 	socket, err := unix.Socket(unix.AF_NETLINK, unix.SOCK_RAW|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
 	if err != nil {

@@ -13,14 +13,26 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// uncut returns n, or -1 if the kernel would take n for another number: the
+// one that its lower 32 bits are. No id, index, size or value is -1.
+func uncut(n int) int {
+	if n != int(int32(n)) {
+		return -1
+	}
+	return n
+}
+
 // Semget is semget(2).
 func (System) Semget(key ipc.Key, nsems, flags int) (int, error) {
-	id, errno := sys.Semget(int32(key), nsems, flags)
+	id, errno := sys.Semget(int32(key), uncut(nsems), flags)
 	return id, failed("semget", errno)
 }
 
 // Semop is semop(2).
 func (System) Semop(ctx context.Context, id int, ops []ipc.Sembuf) error {
+	if !maySleep(ops) {
+		return failed("semop", sys.SemopNow(uncut(id), unsafe.Pointer(unsafe.SliceData(ops)), len(ops)))
+	}
 	if err := ctx.Err(); err != nil {
 		return err
 	}
@@ -34,7 +46,7 @@ func (System) Semop(ctx context.Context, id int, ops []ipc.Sembuf) error {
 
 // Semtimedop is semtimedop(2).
 func (System) Semtimedop(ctx context.Context, id int, ops []ipc.Sembuf, timeout time.Duration) error {
-	if err := ctx.Err(); err != nil {
+	if err := ctx.Err(); err != nil && maySleep(ops) {
 		return err
 	}
 	deadline := time.Now().Add(timeout)
@@ -48,8 +60,18 @@ func (System) Semtimedop(ctx context.Context, id int, ops []ipc.Sembuf, timeout 
 	})
 }
 
+// maySleep reports whether an operation lacks IPC_NOWAIT.
+func maySleep(ops []ipc.Sembuf) bool {
+	for i := range ops {
+		if ops[i].Flg&ipc.NoWait == 0 {
+			return true
+		}
+	}
+	return false
+}
+
 func semtimedop(id int, ops []ipc.Sembuf, timeout *unix.Timespec) syscall.Errno {
-	return sys.Semtimedop(id, unsafe.Pointer(unsafe.SliceData(ops)), len(ops), timeout)
+	return sys.Semtimedop(uncut(id), unsafe.Pointer(unsafe.SliceData(ops)), len(ops), timeout)
 }
 
 // semopNow does the operations if they can be done at once, and fails with
@@ -64,7 +86,7 @@ func semopNow(id int, ops []ipc.Sembuf) syscall.Errno {
 		op.Flg |= ipc.NoWait
 		now[i] = op
 	}
-	return sys.SemopNow(id, unsafe.Pointer(&now), len(ops))
+	return sys.SemopNow(uncut(id), unsafe.Pointer(&now), len(ops))
 }
 
 // SemctlGetval is GETVAL of semctl(2).
@@ -88,7 +110,7 @@ func (System) SemctlGetzcnt(id, num int) (int, error) {
 }
 
 func semGet(call string, id, num, cmd int) (int, error) {
-	n, errno := sys.Semctl(id, num, cmd, 0, nil)
+	n, errno := sys.Semctl(uncut(id), uncut(num), cmd, 0, nil)
 	if errno != 0 {
 		return 0, failed(call, errno)
 	}
@@ -97,7 +119,7 @@ func semGet(call string, id, num, cmd int) (int, error) {
 
 // SemctlSetval is SETVAL of semctl(2).
 func (System) SemctlSetval(id, num, value int) error {
-	_, errno := sys.Semctl(id, num, sys.SemSetVal, uintptr(value), nil)
+	_, errno := sys.Semctl(uncut(id), uncut(num), sys.SemSetVal, uintptr(uncut(value)), nil)
 	return failed("semctl(SETVAL)", errno)
 }
 
@@ -133,7 +155,7 @@ func (s System) SemctlSetall(id int, values []uint16) error {
 // never changes. It is read by index, which takes no permission.
 func setSize(id int) (int, syscall.Errno) {
 	var ds sys.SemidDS
-	found, errno := sys.Semctl(id, 0, sys.SemStatAny, 0, unsafe.Pointer(&ds))
+	found, errno := sys.Semctl(uncut(id), 0, sys.SemStatAny, 0, unsafe.Pointer(&ds))
 	if errno == 0 && found != id {
 		errno = syscall.EINVAL
 	}
@@ -158,7 +180,7 @@ func (System) SemStatAny(index int) (int, ipc.SemidDS, error) {
 
 func semStat(call string, id, cmd int) (int, ipc.SemidDS, error) {
 	var ds sys.SemidDS
-	id, errno := sys.Semctl(id, 0, cmd, 0, unsafe.Pointer(&ds))
+	id, errno := sys.Semctl(uncut(id), 0, cmd, 0, unsafe.Pointer(&ds))
 	if errno != 0 {
 		return 0, ipc.SemidDS{}, failed(call, errno)
 	}
@@ -168,13 +190,13 @@ func semStat(call string, id, cmd int) (int, ipc.SemidDS, error) {
 // SemctlSet is IPC_SET of semctl(2).
 func (System) SemctlSet(id int, set ipc.PermSet) error {
 	ds := sys.SemidDS{Perm: permFrom(set)}
-	_, errno := sys.Semctl(id, 0, sys.IPCSet, 0, unsafe.Pointer(&ds))
+	_, errno := sys.Semctl(uncut(id), 0, sys.IPCSet, 0, unsafe.Pointer(&ds))
 	return failed("semctl(IPC_SET)", errno)
 }
 
 // SemctlRmid is IPC_RMID of semctl(2).
 func (System) SemctlRmid(id int) error {
-	_, errno := sys.Semctl(id, 0, sys.IPCRmid, 0, nil)
+	_, errno := sys.Semctl(uncut(id), 0, sys.IPCRmid, 0, nil)
 	return failed("semctl(IPC_RMID)", errno)
 }
 

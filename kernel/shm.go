@@ -19,12 +19,12 @@ func (System) Shmget(key ipc.Key, size uint64, flags int) (int, error) {
 // Shmat is shmat(2). The mapping belongs to the process: every thread may use
 // it, and it outlives the thread's stay in the namespace.
 func (System) Shmat(id int, addr uintptr, flags int) ([]byte, error) {
-	at, errno := sys.Shmat(id, addr, flags)
+	at, errno := sys.Shmat(uncut(id), addr, flags)
 	if errno != 0 {
 		return nil, failed("shmat", errno)
 	}
-	// The size behind an id never changes.
-	_, ds, err := shmStat("shmctl(IPC_STAT)", id, sys.IPCStat)
+	// The size behind an id never changes, unlike the permission to read it.
+	_, ds, err := shmStat("shmctl(SHM_STAT_ANY)", id, sys.ShmStatAny)
 	if err != nil {
 		sys.Shmdt(at)
 		return nil, err
@@ -58,7 +58,7 @@ func (System) ShmStatAny(index int) (int, ipc.ShmidDS, error) {
 
 func shmStat(call string, id, cmd int) (int, ipc.ShmidDS, error) {
 	var ds sys.ShmidDS
-	id, errno := sys.Shmctl(id, cmd, unsafe.Pointer(&ds))
+	id, errno := sys.Shmctl(uncut(id), cmd, unsafe.Pointer(&ds))
 	if errno != 0 {
 		return 0, ipc.ShmidDS{}, failed(call, errno)
 	}
@@ -84,7 +84,7 @@ func (System) ShmctlLock(id int) error { return shmctl("shmctl(SHM_LOCK)", id, s
 func (System) ShmctlUnlock(id int) error { return shmctl("shmctl(SHM_UNLOCK)", id, sys.ShmUnlock, nil) }
 
 func shmctl(call string, id, cmd int, buf unsafe.Pointer) error {
-	_, errno := sys.Shmctl(id, cmd, buf)
+	_, errno := sys.Shmctl(uncut(id), cmd, buf)
 	return failed(call, errno)
 }
 

@@ -383,6 +383,20 @@ var segments = []Case{
 		equal(t, "the contents", contents(t, p, shmat(t, p, id, 0)[page-5:], 5), "stays")
 	}},
 
+	{"A.1.8 no number of more than 32 bits is the id that its lower bits are", func(t *testing.T, w World) {
+		p := w.Root()
+		id := shmget(t, p, ipc.Private, 1, create)
+		beyond := id + 1<<32
+		_, err := p.Shmat(beyond, 0, 0)
+		wantErrno(t, err, syscall.EINVAL)
+		_, err = p.ShmctlStat(beyond)
+		wantErrno(t, err, syscall.EINVAL)
+		for _, call := range []func(int) error{p.ShmctlLock, p.ShmctlUnlock, p.ShmctlRmid} {
+			wantErrno(t, call(beyond), syscall.EINVAL)
+		}
+		wantErrno(t, p.ShmctlSet(beyond, ipc.PermSet{}), syscall.EINVAL)
+		equal(t, "mode", shmStat(t, p, id).Perm.Mode, 0o600)
+	}},
 	{"A.3.shmget the size of a new segment is above 0, and at most that of one that exists", func(t *testing.T, w World) {
 		p := w.Root()
 		_, err := p.Shmget(42, 0, create)

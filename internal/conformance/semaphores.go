@@ -395,6 +395,24 @@ var semaphores = []Case{
 		}
 	}},
 
+	{"A.5.9 a context that has ended before keeps a semop from what may sleep, and from nothing else", func(t *testing.T, w World) {
+		p := w.Root()
+		id := newSet(t, p, 1, 0)
+		ended, cancel := context.WithCancel(ctx)
+		cancel()
+		sleeps := []ipc.Sembuf{sembuf(0, -1)}
+		for _, err := range []error{p.Semop(ended, id, sleeps), p.Semtimedop(ended, id, sleeps, time.Hour)} {
+			if !errors.Is(err, context.Canceled) {
+				t.Errorf("error %v, want %v", err, context.Canceled)
+			}
+		}
+		equal(t, "values", getall(t, p, id), "[1 0]")
+		must(t, p.Semop(ended, id, []ipc.Sembuf{sembuf(0, -1, ipc.NoWait)}))
+		wantErrno(t, p.Semop(ended, id, []ipc.Sembuf{sembuf(0, -1, ipc.NoWait)}), syscall.EAGAIN)
+		must(t, p.Semtimedop(ended, id, []ipc.Sembuf{sembuf(0, +1, ipc.NoWait)}, time.Hour))
+		equal(t, "values", getall(t, p, id), "[1 0]")
+	}},
+
 	{"A.5.10 semop on a semaphore that the set does not have is EFBIG", func(t *testing.T, w World) {
 		p := w.Root()
 		id := newSet(t, p, 1, 1)
@@ -614,6 +632,28 @@ var semaphores = []Case{
 		wantErrno(t, outcome(t, down), syscall.EIDRM)
 		wantErrno(t, outcome(t, zero), syscall.EIDRM)
 		wantErrno(t, p.Semop(ctx, id, []ipc.Sembuf{sembuf(0, -1)}), syscall.EINVAL)
+	}},
+	{"A.1.8 no number of more than 32 bits is the id, the number or the value that its lower bits are", func(t *testing.T, w World) {
+		p := w.Root()
+		id := newSet(t, p, 5)
+		beyond := 1 << 32
+		_, err := p.Semget(ipc.Private, beyond+1, create)
+		wantErrno(t, err, syscall.EINVAL)
+		wantErrno(t, p.Semop(ctx, id+beyond, []ipc.Sembuf{sembuf(0, -1)}), syscall.EINVAL)
+		wantErrno(t, p.Semop(ctx, id+beyond, []ipc.Sembuf{sembuf(0, -1, ipc.NoWait)}), syscall.EINVAL)
+		wantErrno(t, p.Semtimedop(ctx, id+beyond, []ipc.Sembuf{sembuf(0, -1)}, 0), syscall.EINVAL)
+		wantErrno(t, p.SemctlSetval(id, 0, beyond), syscall.ERANGE)
+		wantErrno(t, p.SemctlSetval(id, beyond, 7), syscall.EINVAL)
+		wantErrno(t, p.SemctlSetall(id+beyond, []uint16{7}), syscall.EINVAL)
+		_, err = p.SemctlGetval(id, beyond)
+		wantErrno(t, err, syscall.EINVAL)
+		_, err = p.SemctlGetall(id + beyond)
+		wantErrno(t, err, syscall.EINVAL)
+		_, err = p.SemctlStat(id + beyond)
+		wantErrno(t, err, syscall.EINVAL)
+		wantErrno(t, p.SemctlSet(id+beyond, ipc.PermSet{}), syscall.EINVAL)
+		wantErrno(t, p.SemctlRmid(id+beyond), syscall.EINVAL)
+		equal(t, "the value", getval(t, p, id, 0), 5)
 	}},
 	{"A.3.semop semop names its first reason to fail", func(t *testing.T, w World) {
 		p, stranger := w.Root(), w.Process(t, Credentials{UID: 1000, GID: 1000})

@@ -18,9 +18,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// MqOpen is mq_open(3). The descriptor is always O_NONBLOCK for the kernel:
-// who sleeps in it is parked by the runtime and takes no thread. So for the
-// kernel nobody sleeps in it: a registration by Notify fires even so.
+// MqOpen is mq_open(3). Who sleeps in it with a context that can end is parked
+// by the runtime and takes no thread. So for the kernel nobody sleeps there: a
+// registration by Notify fires even so. With a context that cannot end, it is
+// a thread that sleeps, as it would in C.
 func (System) MqOpen(name string, flags int, mode uint32, attr *ipc.MqAttr) (ipc.Mqd, error) {
 	name, err := rawName("mq_open", name)
 	if err != nil {
@@ -34,7 +35,8 @@ func (System) MqOpen(name string, flags int, mode uint32, attr *ipc.MqAttr) (ipc
 	if errno != 0 {
 		return nil, failed("mq_open", errno)
 	}
-	q := &mqd{file: os.NewFile(uintptr(fd), name), fd: fd}
+	q := &mqd{file: os.NewFile(uintptr(fd), name), fd: fd, access: flags & unix.O_ACCMODE}
+	q.threads.closed = make(chan struct{})
 	q.nonblock.Store(flags&unix.O_NONBLOCK != 0)
 	q.sender, q.receiver = make(chan struct{}, 1), make(chan struct{}, 1)
 	return q, nil
@@ -64,7 +66,10 @@ type mqd struct {
 
 	// mu is held for reading while fd is in use.
 	mu sync.RWMutex
-	fd int // -1 when closed
+	fd int // -1 when closed; always O_NONBLOCK
+
+	access  int // O_RDONLY, O_WRONLY or O_RDWR
+	threads mqdThreads
 
 	nonblock atomic.Bool // as the callers see it
 
@@ -90,6 +95,14 @@ func (q *mqd) Timedsend(ctx context.Context, message []byte, priority uint) erro
 }
 
 func (q *mqd) sleepSending(ctx context.Context, message []byte, priority uint) error {
+	if ctx.Done() == nil {
+		errno, slept := q.sleepOnThread(func(fd int, until *unix.Timespec) syscall.Errno {
+			return sys.MqSend(fd, message, priority, until)
+		})
+		if slept {
+			return failed("mq_timedsend", errno)
+		}
+	}
 	return q.sleep(ctx, "mq_timedsend", q.sender, q.file.SetWriteDeadline, syscall.RawConn.Write, func(fd int) syscall.Errno {
 		return sys.MqSendNow(fd, message, priority)
 	})
@@ -114,6 +127,18 @@ func (q *mqd) Timedreceive(ctx context.Context, buffer []byte) (int, uint, error
 }
 
 func (q *mqd) sleepReceiving(ctx context.Context, buffer []byte) (n int, priority uint, err error) {
+	if ctx.Done() == nil {
+		errno, slept := q.sleepOnThread(func(fd int, until *unix.Timespec) (errno syscall.Errno) {
+			n, priority, errno = sys.MqReceive(fd, buffer, until)
+			return errno
+		})
+		if slept && errno != 0 {
+			return 0, 0, failed("mq_timedreceive", errno)
+		}
+		if slept {
+			return n, priority, nil
+		}
+	}
 	err = q.sleep(ctx, "mq_timedreceive", q.receiver, q.file.SetReadDeadline, syscall.RawConn.Read, func(fd int) (errno syscall.Errno) {
 		n, priority, errno = sys.MqReceiveNow(fd, buffer)
 		return errno
@@ -122,6 +147,17 @@ func (q *mqd) sleepReceiving(ctx context.Context, buffer []byte) (n int, priorit
 		return 0, 0, err
 	}
 	return n, priority, nil
+}
+
+// sleepOnThread makes a call that sleeps, if there is a descriptor for that.
+func (q *mqd) sleepOnThread(call func(fd int, until *unix.Timespec) syscall.Errno) (errno syscall.Errno, slept bool) {
+	q.mu.RLock()
+	fd := q.fd
+	q.mu.RUnlock()
+	if fd < 0 {
+		return unix.EBADF, true
+	}
+	return q.threads.sleep(fd, q.access, call)
 }
 
 // sleep makes the call whenever the descriptor is ready, until it does not
@@ -193,6 +229,7 @@ func (q *mqd) Close() error {
 		return failed("mq_close", unix.EBADF)
 	}
 	q.fd = -1
+	q.threads.close()
 	return q.file.Close()
 }
 

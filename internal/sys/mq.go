@@ -54,6 +54,19 @@ func MqReceiveNow(fd int, buffer []byte) (n int, priority uint, errno syscall.Er
 	return int(r), uint(prio), errno
 }
 
+// MqSend is mq_timedsend(2).
+func MqSend(fd int, message []byte, priority uint, until *unix.Timespec) syscall.Errno {
+	_, _, errno := syscall.Syscall6(unix.SYS_MQ_TIMEDSEND, uintptr(fd), uintptr(unsafe.Pointer(unsafe.SliceData(message))), uintptr(len(message)), uintptr(priority), uintptr(unsafe.Pointer(until)), 0)
+	return errno
+}
+
+// MqReceive is mq_timedreceive(2).
+func MqReceive(fd int, buffer []byte, until *unix.Timespec) (n int, priority uint, errno syscall.Errno) {
+	var prio uint32
+	r, _, errno := syscall.Syscall6(unix.SYS_MQ_TIMEDRECEIVE, uintptr(fd), uintptr(unsafe.Pointer(unsafe.SliceData(buffer))), uintptr(len(buffer)), uintptr(unsafe.Pointer(&prio)), uintptr(unsafe.Pointer(until)), 0)
+	return int(r), uint(prio), errno
+}
+
 // MqCookieSize is the size of what mq_notify(2) sends to a socket.
 const MqCookieSize = 32
 

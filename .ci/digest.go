@@ -19,7 +19,8 @@ type event struct {
 func main() {
 	type test struct{ pkg, name string }
 	said := map[test]string{} // what tests that have not ended have printed
-	var skipped []string
+	var reasons []string
+	skipped := map[string][]string{} // tests by reason
 	for events := json.NewDecoder(os.Stdin); ; {
 		var e event
 		if err := events.Decode(&e); errors.Is(err, io.EOF) {
@@ -44,14 +45,21 @@ func main() {
 			fmt.Print(said[t])
 			delete(said, t)
 		case "skip":
-			skipped = append(skipped, e.Package+" "+e.Test+": "+reason(said[t]))
+			why := e.Package + ": " + reason(said[t])
+			if skipped[why] == nil {
+				reasons = append(reasons, why)
+			}
+			skipped[why] = append(skipped[why], e.Test)
 			delete(said, t)
 		case "pass":
 			delete(said, t)
 		}
 	}
-	if len(skipped) > 0 {
-		fmt.Printf("\nSkipped:\n%s\n", strings.Join(skipped, "\n"))
+	if len(reasons) > 0 {
+		fmt.Println("\nSkipped:")
+	}
+	for _, why := range reasons {
+		fmt.Printf("%s: %s\n", why, strings.Join(skipped[why], ", "))
 	}
 }
 

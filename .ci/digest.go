@@ -31,6 +31,14 @@ func main() {
 		}
 		t := test{e.Package, e.Test}
 		if e.Test == "" {
+			if strings.HasPrefix(e.Output, "FAIL") {
+				for t := range said { // which have not come to an end
+					if t.pkg == e.Package {
+						fmt.Print(said[t])
+						delete(said, t)
+					}
+				}
+			}
 			if e.Output != "PASS\n" {
 				fmt.Print(e.Output)
 			}

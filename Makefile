@@ -3,7 +3,7 @@ PREFIX ?= /usr/local
 SOAK ?= 20
 
 # Debian's packages of the programs that the tests and the benchmark run.
-TEST_PACKAGES := fakeroot perl procps python3 util-linux
+TEST_PACKAGES := fakeroot perl procps python3 stress-ng util-linux vim-tiny
 BENCH_PACKAGES := bubblewrap util-linux
 
 export GO

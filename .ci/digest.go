@@ -71,13 +71,15 @@ func main() {
 	}
 }
 
-// reason is the last that a skipped test has said, without the place.
+// reason is the last that a skipped test has said, without the place. What
+// package testscript says after that is what the script has done.
 func reason(said string) string {
-	said, _, _ = strings.Cut(said, "--- SKIP: ")
-	lines := strings.Split(strings.TrimSpace(said), "\n")
-	_, text, found := strings.Cut(lines[len(lines)-1], ": ")
-	if !found {
-		return "no reason given"
+	reason := "no reason given"
+	for line := range strings.Lines(said) {
+		place, text, found := strings.Cut(strings.TrimSpace(line), ": ")
+		if found && strings.Contains(place, ".go:") && !strings.HasPrefix(place, "testscript.go:") {
+			reason = text
+		}
 	}
-	return text
+	return reason
 }

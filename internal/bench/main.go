@@ -114,9 +114,9 @@ func findTools(dir, ipcns string) (tools, error) {
 	return t, nil
 }
 
-// readFromDisk has the kernel forget the file as it was written. It keeps a
-// written file in larger pieces than one that was read, as installed programs
-// are, and starts such a program faster by a twentieth.
+// readFromDisk has the kernel forget the file as it was written. It keeps such
+// a file in larger pieces than one that it has read, as programs that have been
+// installed for long are, and that starts ipcns faster by up to a tenth.
 func readFromDisk(path string) error {
 	file, err := os.Open(path)
 	if err != nil {

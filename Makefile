@@ -39,7 +39,7 @@ platforms: ## build for every platform
 
 soak: ## run the tests SOAK=20 times, with the race detector; takes a C compiler
 	@.ci/debian-packages $(TEST_PACKAGES)
-	@CGO_ENABLED=1 .ci/test -race -count=$(SOAK) -timeout=3h
+	@CGO_ENABLED=1 GORACE=atexit_sleep_ms=0 .ci/test -race -count=$(SOAK) -timeout=3h
 
 bench: build ## measure the speed against other tools, as ratios
 	@.ci/debian-packages $(BENCH_PACKAGES)

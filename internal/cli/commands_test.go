@@ -24,6 +24,7 @@ var commands = map[string]func(ts *testscript.TestScript, neg bool, args []strin
 	"fails":      cmdFails,
 	"await":      cmdAwait,
 	"signal":     cmdSignal,
+	"becomes":    cmdBecomes,
 	"gone":       cmdGone,
 	"transcript": cmdTranscript,
 	"terminal":   cmdTerminal,
@@ -87,16 +88,43 @@ func cmdFails(ts *testscript.TestScript, neg bool, args []string) {
 // variable if there is one.
 func cmdAwait(ts *testscript.TestScript, neg bool, args []string) {
 	plain(ts, neg, len(args) == 1 || len(args) == 2, "await FILE [VARIABLE]")
+	line := waitFor(ts, args[0]+" holds a line", func() (string, bool) {
+		content, _ := os.ReadFile(ts.MkAbs(args[0]))
+		line, _, whole := strings.Cut(string(content), "\n")
+		return line, whole
+	})
+	if len(args) == 2 {
+		ts.Setenv(args[1], line)
+	}
+}
+
+// cmdBecomes waits until a process runs the program of that name.
+func cmdBecomes(ts *testscript.TestScript, neg bool, args []string) {
+	plain(ts, neg, len(args) == 2, "becomes PID PROGRAM")
+	waitFor(ts, "process "+args[0]+" is "+args[1], func() (string, bool) {
+		comm, _ := os.ReadFile("/proc/" + args[0] + "/comm")
+		return string(comm), string(comm) == args[1]+"\n"
+	})
+}
+
+// cmdGone waits until a process has ended.
+func cmdGone(ts *testscript.TestScript, neg bool, args []string) {
+	plain(ts, neg, len(args) == 1, "gone PID")
+	waitFor(ts, "process "+args[0]+" has ended", func() (string, bool) {
+		stat, err := os.ReadFile("/proc/" + args[0] + "/stat")
+		return string(stat), err != nil || strings.Contains(string(stat), ") Z ")
+	})
+}
+
+// waitFor calls look until it is satisfied, and returns what it saw then.
+func waitFor(ts *testscript.TestScript, what string, look func() (string, bool)) string {
 	for end := time.Now().Add(patience); ; time.Sleep(5 * time.Millisecond) {
-		content, err := os.ReadFile(ts.MkAbs(args[0]))
-		if line, _, whole := strings.Cut(string(content), "\n"); whole {
-			if len(args) == 2 {
-				ts.Setenv(args[1], line)
-			}
-			return
+		seen, ok := look()
+		if ok {
+			return seen
 		}
 		if time.Now().After(end) {
-			ts.Fatalf("no line came into %s: %q %v", args[0], content, err)
+			ts.Fatalf("waited in vain until %s: %q", what, seen)
 		}
 	}
 }
@@ -111,20 +139,6 @@ func cmdSignal(ts *testscript.TestScript, neg bool, args []string) {
 		ts.Fatalf("cannot send %s to %d", args[0], pid)
 	}
 	ts.Check(unix.Kill(pid, number))
-}
-
-// cmdGone waits until a process has ended.
-func cmdGone(ts *testscript.TestScript, neg bool, args []string) {
-	plain(ts, neg, len(args) == 1, "gone PID")
-	for end := time.Now().Add(patience); ; time.Sleep(5 * time.Millisecond) {
-		stat, err := os.ReadFile("/proc/" + args[0] + "/stat")
-		if err != nil || strings.Contains(string(stat), ") Z ") {
-			return
-		}
-		if time.Now().After(end) {
-			ts.Fatalf("process %s is still there: %s", args[0], stat)
-		}
-	}
 }
 
 // cmdTranscript has a shell, which the program becomes, run the lines of a

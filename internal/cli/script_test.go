@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"sync"
@@ -35,6 +36,7 @@ func TestMain(m *testing.M) {
 type scripts struct{ tests testscript.TestingM }
 
 func (s scripts) Run() int {
+	os.Setenv("GORACE", "atexit_sleep_ms=0") // instead of a second after every program
 	program, err := exec.LookPath("ipcns")
 	if err == nil {
 		err = chmod(0o755, filepath.Dir(program), filepath.Dir(filepath.Dir(program)))
@@ -62,6 +64,7 @@ func becomeUser() {
 		fmt.Fprintf(os.Stderr, "user: %v\n", err)
 		os.Exit(125)
 	}
+	os.Setenv("GOCOVERDIR", os.TempDir()) // that of go test is root's
 	if err := syscall.Setgroups(nil); err != nil {
 		fail(err)
 	}
@@ -101,6 +104,9 @@ func TestScriptsAsUser(t *testing.T) {
 	if os.Geteuid() != 0 {
 		t.Skip("only root can become another user, and the scripts ran as an ordinary one already")
 	}
+	if output, err := exec.Command("user", "true").CombinedOutput(); err != nil {
+		t.Skipf("this root may not become another user: %s", output)
+	}
 	scripts, err := filepath.Glob(filepath.Join(scriptDir, "*.txtar"))
 	if err != nil {
 		t.Fatal(err)
@@ -112,19 +118,22 @@ func TestScriptsAsUser(t *testing.T) {
 			t.Parallel()
 			cmd := exec.Command(program, "-test.v", "-test.run=^TestScripts$/^"+name+"$")
 			cmd.Dir = filepath.Dir(program)
-			cmd.Env = append(os.Environ(), "TMPDIR="+filepath.Dir(program)+"/tmp", "HOME=/")
+			tmp := filepath.Join(filepath.Dir(program), "tmp")
+			cmd.Env = append(os.Environ(), "TMPDIR="+tmp, "GOCOVERDIR="+tmp, "HOME=/")
 			cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: nobody, Gid: nogroup}}
 			output, err := cmd.CombinedOutput()
-			t.Logf("%s", output)
 			if err != nil {
-				t.Fatal(err)
+				t.Fatalf("%s%v", output, err)
 			}
-			if strings.Contains(string(output), "--- SKIP: TestScripts/") {
-				t.SkipNow()
+			if reason := skipReason.FindSubmatch(output); reason != nil {
+				t.Skipf("%s", reason[1])
 			}
 		})
 	}
 }
+
+// skipReason finds what the command skip of package testscript has told.
+var skipReason = regexp.MustCompile(`\n +cmd\.go:\d+: (.*)\n`)
 
 // programForUser copies this test program, and the scripts beside it, to where
 // an ordinary user may read them.

@@ -3,7 +3,6 @@
 package cli_test
 
 import (
-	"bytes"
 	"fmt"
 	"os"
 	"os/exec"
@@ -154,19 +153,18 @@ func cmdSee(ts *testscript.TestScript, neg bool, args []string) {
 	want, err := regexp.Compile("(?m)" + args[0])
 	ts.Check(err)
 	t := theTerminal(ts)
-	for end := time.Now().Add(patience); ; time.Sleep(2 * time.Millisecond) {
+	seen := waitFor(ts, "the terminal shows "+args[0], func() (string, bool) {
 		t.mu.Lock()
-		if found := want.FindIndex(t.unseen); found != nil {
-			ts.Logf("[seen]\n%q", t.unseen[:found[1]])
-			t.unseen = bytes.Clone(t.unseen[found[1]:])
-			t.mu.Unlock()
-			return
+		defer t.mu.Unlock()
+		found := want.FindIndex(t.unseen)
+		if found == nil {
+			return string(t.unseen), false
 		}
-		t.mu.Unlock()
-		if time.Now().After(end) {
-			ts.Fatalf("the terminal shows nothing like that: %q", t.unseen)
-		}
-	}
+		seen := string(t.unseen[:found[1]])
+		t.unseen = t.unseen[found[1]:]
+		return seen, true
+	})
+	ts.Logf("[seen]\n%q", seen)
 }
 
 // cmdResize gives the terminal another size.

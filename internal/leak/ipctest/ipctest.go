@@ -87,6 +87,9 @@ func Play(roles map[string]func() error) {
 // AsNobody lets the program run as an ordinary user: without root's
 // privileges, if the tests have them.
 func AsNobody(cmd *exec.Cmd) *exec.Cmd {
+	if cmd.SysProcAttr == nil {
+		cmd.SysProcAttr = &syscall.SysProcAttr{}
+	}
 	if os.Geteuid() == 0 {
 		cmd.SysProcAttr.Credential = &syscall.Credential{Uid: Nobody, Gid: Nobody}
 	}
@@ -98,26 +101,39 @@ func AsNobody(cmd *exec.Cmd) *exec.Cmd {
 // this user may not make one.
 func Apart(t testing.TB, cmd *exec.Cmd) *exec.Cmd {
 	t.Helper()
-	isolate(cmd.SysProcAttr)
-	probe := exec.Command("true")
-	probe.SysProcAttr = &syscall.SysProcAttr{}
-	isolate(probe.SysProcAttr)
-	if err := probe.Run(); errors.Is(err, unix.EPERM) || errors.Is(err, unix.ENOSPC) {
-		t.Skip("this user may make neither namespaces nor a user namespace: ", err)
+	if os.Geteuid() != 0 {
+		return Below(t, cmd)
 	}
-	return cmd
+	return isolate(t, cmd, 0)
+}
+
+// Below is [Apart] in a user namespace of its own: the settings that belong
+// to one are the program's too.
+func Below(t testing.TB, cmd *exec.Cmd) *exec.Cmd {
+	t.Helper()
+	return isolate(t, cmd, unix.CLONE_NEWUSER)
 }
 
 // isolate lets the kernel unshare only after it has made the user namespace,
 // and the standard library make the mounts private.
-func isolate(attr *syscall.SysProcAttr) {
-	attr.Unshareflags = unix.CLONE_NEWIPC | unix.CLONE_NEWNS
-	if os.Geteuid() == 0 {
-		return
+func isolate(t testing.TB, cmd *exec.Cmd, flags uintptr) *exec.Cmd {
+	t.Helper()
+	apply := func(attr *syscall.SysProcAttr) {
+		attr.Unshareflags = unix.CLONE_NEWIPC | unix.CLONE_NEWNS
+		attr.Cloneflags = flags
+		if flags&unix.CLONE_NEWUSER != 0 {
+			attr.UidMappings = []syscall.SysProcIDMap{{HostID: os.Geteuid(), Size: 1}}
+			attr.GidMappings = []syscall.SysProcIDMap{{HostID: os.Getegid(), Size: 1}}
+		}
 	}
-	attr.Cloneflags = unix.CLONE_NEWUSER
-	attr.UidMappings = []syscall.SysProcIDMap{{HostID: os.Geteuid(), Size: 1}}
-	attr.GidMappings = []syscall.SysProcIDMap{{HostID: os.Getegid(), Size: 1}}
+	probe := exec.Command("true")
+	probe.SysProcAttr = &syscall.SysProcAttr{}
+	apply(probe.SysProcAttr)
+	if err := probe.Run(); errors.Is(err, unix.EPERM) || errors.Is(err, unix.ENOSPC) {
+		t.Skip("this user may not make the namespaces: ", err)
+	}
+	apply(cmd.SysProcAttr)
+	return cmd
 }
 
 // Eventually ends the test if the condition does not come true. The time that

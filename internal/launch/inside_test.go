@@ -52,7 +52,11 @@ func startOrdinary(t *testing.T) *exec.Cmd {
 // the files.
 func entering(t *testing.T, user, ipc string) *exec.Cmd {
 	t.Helper()
-	cmd := ipctest.AsNobody(ipctest.Again(enter, "an argument", ""))
+	mounts, err := os.Readlink("/proc/self/ns/mnt")
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := ipctest.AsNobody(ipctest.Again(enter, "an argument", "", mounts))
 	for _, path := range []string{user, ipc} {
 		file, err := os.Open(path)
 		if err != nil {
@@ -88,8 +92,8 @@ func TestInsideEntersWhatAnOrdinaryUserHasMade(t *testing.T) {
 	got := run(t, cmd)
 	got.expect(t, fmt.Sprintf(`process %d of user %d
 in %s and %s
-mount namespace its own: true
 arguments ["a name" "an argument" ""]
+mount namespace its own: true
 descriptors of namespaces: 0
 CapEff:	0000000000200002
 CapAmb:	0000000000200002
@@ -97,10 +101,10 @@ CapAmb:	0000000000200002
 }
 
 func showWhereItIs() error {
-	link := func(pid, name string) string { link, _ := os.Readlink("/proc/" + pid + "/ns/" + name); return link }
-	fmt.Printf("process %d of user %d\nin %s and %s\n", os.Getpid(), os.Geteuid(), link("self", "user"), link("self", "ipc"))
-	fmt.Println("mount namespace its own:", link("self", "mnt") != link(fmt.Sprint(os.Getppid()), "mnt"))
-	fmt.Printf("arguments %q\n", os.Args)
+	link := func(name string) string { link, _ := os.Readlink("/proc/self/ns/" + name); return link }
+	fmt.Printf("process %d of user %d\nin %s and %s\n", os.Getpid(), os.Geteuid(), link("user"), link("ipc"))
+	fmt.Printf("arguments %q\n", os.Args[:3])
+	fmt.Println("mount namespace its own:", link("mnt") != "" && link("mnt") != os.Args[3])
 	namespaces := 0
 	for fd := range 100 {
 		if target, err := os.Readlink(fmt.Sprint("/proc/self/fd/", fd)); err == nil && strings.Contains(target, ":[") && !strings.HasPrefix(target, "pipe") {

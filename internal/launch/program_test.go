@@ -135,7 +135,7 @@ grep -E '^(Sig(Pnd|Blk|Ign|Cgt)|ShdPnd|NoNewPrivs|Seccomp|Threads|Umask|Uid|Gid|
 ulimit -S -a; ulimit -H -a; readlink /proc/$$/exe; cat /proc/$$/comm; grep -E 'ipcns|memfd' /proc/$$/maps
 cut -d' ' -f4-8 /proc/$$/stat`
 	forEachUser(t, func(t *testing.T, u user) {
-		// Descriptor 3 is the order of the launch, and nothing here.
+		// Descriptor 3 is the order of a launch, which closes it.
 		without := u.as(exec.Command("/bin/sh", "-c", "exec 3<&-; "+look))
 		without.ExtraFiles = []*os.File{extra, extra}
 		want := run(t, without)
@@ -145,7 +145,7 @@ cut -d' ' -f4-8 /proc/$$/stat`
 			"with limits":            {Limits: "msgmax=100"},
 		} {
 			t.Run(name, func(t *testing.T) {
-				o.Path, o.Args, o.Env = "/bin/sh", []string{"sh", "-c", "exec 3<&-; " + look}, os.Environ()
+				o.Path, o.Args, o.Env = "/bin/sh", []string{"sh", "-c", look}, os.Environ()
 				cmd := u.as(o.command(t))
 				cmd.ExtraFiles = append(cmd.ExtraFiles, extra)
 				run(t, cmd).expect(t, want.stdout)
@@ -154,14 +154,20 @@ cut -d' ' -f4-8 /proc/$$/stat`
 	})
 }
 
-// TestSignalsAndLimitsAreKept starts the launch from a program that blocks a
-// signal, ignores two and has few descriptors.
+// TestSignalsAndLimitsAreKept starts the launch from a program that blocks
+// signals, also some that Go unblocks for itself, ignores two and has few
+// descriptors.
 func TestSignalsAndLimitsAreKept(t *testing.T) {
-	env := []string{"env", "--block-signal=USR1,TERM", "--ignore-signal=HUP,INT"}
+	env := []string{"env", "--block-signal", "--ignore-signal=HUP,INT"}
 	if out, err := exec.Command(env[0], append(env[1:], "true")...).CombinedOutput(); err != nil {
 		t.Skipf("env cannot block signals: %s", out)
 	}
-	const look = `grep -E '^Sig(Blk|Ign)' /proc/self/status; ulimit -S -n; ulimit -H -n`
+	// Not by a shell, which changes the signal mask.
+	look := []string{"grep", "-E", "^(Sig(Blk|Ign)|Max open files)", "/proc/self/status", "/proc/self/limits"}
+	grep, err := exec.LookPath("grep")
+	if err != nil {
+		t.Fatal(err)
+	}
 	limited := func(command ...string) []string {
 		return append([]string{"-c", `ulimit -S -n 100; exec "$@"`, "sh"}, append(env, command...)...)
 	}
@@ -171,8 +177,8 @@ func TestSignalsAndLimitsAreKept(t *testing.T) {
 	}
 	defer self.Close()
 	forEachUser(t, func(t *testing.T, u user) {
-		want := run(t, u.as(exec.Command("/bin/sh", limited("sh", "-c", look)...)))
-		launched := u.as(script(look).command(t))
+		want := run(t, u.as(exec.Command("/bin/sh", limited(look...)...)))
+		launched := u.as(order{Path: grep, Args: look, Env: os.Environ()}.command(t))
 		launched.Path, launched.Args = "/bin/sh", append([]string{"sh"}, limited("/proc/self/fd/4")...)
 		launched.ExtraFiles = append(launched.ExtraFiles, self)
 		run(t, launched).expect(t, want.stdout)
@@ -203,6 +209,36 @@ func TestRootSeesItselfAsRoot(t *testing.T) {
 			run(t, u.as(o.command(t))).expect(t, want)
 		}
 	})
+}
+
+// TestACapabilityIsNotRoot has CAP_SYS_ADMIN without being uid 0, to whom the
+// limits belong (SEMANTICS A.2.13).
+func TestACapabilityIsNotRoot(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("only root can pass the capability on")
+	}
+	needUserNamespace(t)
+	home, err := os.Readlink("/proc/self/ns/user")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, c := range map[string]struct {
+		order order
+		want  string // uid, msgmax and whether the user namespace is the same
+	}{
+		"no need for root":    {order{}, "65534 8192 true\n"},
+		"to be seen as root":  {order{Root: true}, "0 8192 false\n"},
+		"to set a limit":      {order{Limits: "msgmax=5"}, "65534 5 false\n"},
+		"to be root and that": {order{Root: true, Limits: "msgmax=5"}, "0 5 false\n"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			o := script(`[ $(readlink /proc/self/ns/user) = "$1" ] && same=true; echo $(id -u) $(cat /proc/sys/kernel/msgmax) ${same-false}`, "sh", home)
+			o.Root, o.Limits = c.order.Root, c.order.Limits
+			cmd := ipctest.AsNobody(o.command(t))
+			cmd.SysProcAttr.AmbientCaps = []uintptr{unix.CAP_SYS_ADMIN}
+			run(t, cmd).expect(t, c.want)
+		})
+	}
 }
 
 // TestAScriptNeedsNoFirstLine runs a file that the kernel refuses, as the shell

@@ -3,7 +3,7 @@ PREFIX ?= /usr/local
 SOAK ?= 20
 
 # Debian's packages of the programs that the tests and the benchmark run.
-TEST_PACKAGES := fakeroot perl procps python3 util-linux
+TEST_PACKAGES := fakeroot perl procps python3 stress-ng util-linux vim-tiny
 BENCH_PACKAGES := bubblewrap util-linux
 
 export GO
@@ -39,7 +39,7 @@ platforms: ## build for every platform
 
 soak: ## run the tests SOAK=20 times, with the race detector; takes a C compiler
 	@.ci/debian-packages $(TEST_PACKAGES)
-	@CGO_ENABLED=1 .ci/test -race -count=$(SOAK) -timeout=3h
+	@CGO_ENABLED=1 GORACE=atexit_sleep_ms=0 .ci/test -race -count=$(SOAK) -timeout=3h
 
 bench: build ## measure the speed against other tools, as ratios
 	@.ci/debian-packages $(BENCH_PACKAGES)

@@ -314,9 +314,9 @@ func increase() error {
 }
 
 func expectSem(want int) error {
-	sem, err := kernel.System{}.SemctlGet(0, 0)
-	if err == nil && sem.Value != want {
-		return fmt.Errorf("the semaphore is %d, not %d", sem.Value, want)
+	value, err := kernel.System{}.SemctlGetval(0, 0)
+	if err == nil && value != want {
+		return fmt.Errorf("the semaphore is %d, not %d", value, want)
 	}
 	return err
 }

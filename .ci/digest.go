@@ -19,7 +19,8 @@ type event struct {
 func main() {
 	type test struct{ pkg, name string }
 	said := map[test]string{} // what tests that have not ended have printed
-	var skipped []string
+	var reasons []string
+	skipped := map[string][]string{} // tests by reason
 	for events := json.NewDecoder(os.Stdin); ; {
 		var e event
 		if err := events.Decode(&e); errors.Is(err, io.EOF) {
@@ -30,6 +31,14 @@ func main() {
 		}
 		t := test{e.Package, e.Test}
 		if e.Test == "" {
+			if strings.HasPrefix(e.Output, "FAIL") {
+				for t := range said { // which have not come to an end
+					if t.pkg == e.Package {
+						fmt.Print(said[t])
+						delete(said, t)
+					}
+				}
+			}
 			if e.Output != "PASS\n" {
 				fmt.Print(e.Output)
 			}
@@ -44,24 +53,33 @@ func main() {
 			fmt.Print(said[t])
 			delete(said, t)
 		case "skip":
-			skipped = append(skipped, e.Package+" "+e.Test+": "+reason(said[t]))
+			why := e.Package + ": " + reason(said[t])
+			if skipped[why] == nil {
+				reasons = append(reasons, why)
+			}
+			skipped[why] = append(skipped[why], e.Test)
 			delete(said, t)
 		case "pass":
 			delete(said, t)
 		}
 	}
-	if len(skipped) > 0 {
-		fmt.Printf("\nSkipped:\n%s\n", strings.Join(skipped, "\n"))
+	if len(reasons) > 0 {
+		fmt.Println("\nSkipped:")
+	}
+	for _, why := range reasons {
+		fmt.Printf("%s: %s\n", why, strings.Join(skipped[why], ", "))
 	}
 }
 
-// reason is the last that a skipped test has said, without the place.
+// reason is the last that a skipped test has said, without the place. What
+// package testscript says after that is what the script has done.
 func reason(said string) string {
-	said, _, _ = strings.Cut(said, "--- SKIP: ")
-	lines := strings.Split(strings.TrimSpace(said), "\n")
-	_, text, found := strings.Cut(lines[len(lines)-1], ": ")
-	if !found {
-		return "no reason given"
+	reason := "no reason given"
+	for line := range strings.Lines(said) {
+		place, text, found := strings.Cut(strings.TrimSpace(line), ": ")
+		if found && strings.Contains(place, ".go:") && !strings.HasPrefix(place, "testscript.go:") {
+			reason = text
+		}
 	}
-	return text
+	return reason
 }

@@ -28,14 +28,14 @@ type Namespace struct {
 // Open opens the namespace. ESRCH: its last process has ended.
 func (ns Namespace) Open() (*ipcns.Namespace, error) {
 	opened, err := ipcns.OpenPath(filepath.Join(ns.thread, "ns/ipc"))
-	if err != nil {
-		return nil, err
-	}
-	if opened.Inode() != ns.Inode {
+	if err == nil && opened.Inode() != ns.Inode {
 		opened.Close()
+		err = unix.ESRCH
+	}
+	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, unix.ESRCH) {
 		return nil, fmt.Errorf("cannot open ipc:[%d]: %w in it any more", ns.Inode, unix.ESRCH)
 	}
-	return opened, nil
+	return opened, err
 }
 
 // Open opens the namespace with that inode number, if the caller may look at

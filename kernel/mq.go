@@ -54,17 +54,17 @@ const mqueueMagic = 0x19800202
 func ownMqueueMount() (*os.File, error) {
 	dir, err := os.Open("/dev/mqueue")
 	if err != nil {
-		return nil, errNoMqueues
+		return nil, noMqueues()
 	}
 	var fs unix.Statfs_t
 	if err := unix.Fstatfs(int(dir.Fd()), &fs); err != nil || fs.Type != mqueueMagic {
 		dir.Close()
-		return nil, errNoMqueues
+		return nil, noMqueues()
 	}
 	names, err := dir.Readdirnames(1)
 	if err == nil && !hasMqueue(names[0]) {
 		dir.Close()
-		return nil, errNoMqueues
+		return nil, noMqueues()
 	}
 	if _, err := dir.Seek(0, 0); err != nil {
 		dir.Close()
@@ -83,8 +83,10 @@ func hasMqueue(name string) bool {
 	return errno != unix.ENOENT
 }
 
-// errNoMqueues is why an ordinary user may not see the POSIX queues.
-var errNoMqueues = fmt.Errorf("listing POSIX message queues takes CAP_SYS_ADMIN, or this namespace's mqueue mount at /dev/mqueue: %w", unix.EPERM)
+// noMqueues returns why an ordinary user may not see the POSIX queues.
+func noMqueues() error {
+	return fmt.Errorf("listing POSIX message queues takes CAP_SYS_ADMIN, or this namespace's mqueue mount at /dev/mqueue: %w", unix.EPERM)
+}
 
 // MqCount returns how many POSIX queues there are.
 func (System) MqCount() (int, error) {

@@ -6,8 +6,9 @@
 // whatever thread uses it.
 //
 // The methods of a [Queue] may be called from any goroutine, several at a
-// time. With kernel.System, who waits in Send or Receive takes no thread.
-// Errors are [*ipc.Error] and hold a [syscall.Errno], or are the context's.
+// time. With kernel.System, who waits in Send or Receive takes no thread, unless
+// the context is one that never ends. Errors are [*ipc.Error] and hold a
+// [syscall.Errno], or are the context's.
 package mqueue
 
 import (
@@ -213,8 +214,8 @@ func closedCause(err error) string {
 // Stop, which may be called more than once, ends the registration, and so does
 // Close; the channel is not closed then. The kernel also ends it, and tells
 // nobody, when the process closes another Queue of that name. With kernel.System,
-// a goroutine that waits in Receive counts as nobody: it gets the message, and
-// the channel is closed too.
+// a goroutine that waits in Receive, with a context that can end, counts as
+// nobody: it gets the message, and the channel is closed too.
 func (q *Queue) Notify() (arrived <-chan struct{}, stop func() error, err error) {
 	c := make(chan struct{})
 	cancel, err := q.mqd.Notify(func() { close(c) })

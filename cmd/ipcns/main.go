@@ -5,6 +5,7 @@ import (
 	"os"
 
 	"github.com/ipcns/ipcns/internal/cli"
+	_ "github.com/ipcns/ipcns/internal/run/early" // before cli is initialised
 )
 
 func main() { os.Exit(cli.Main(os.Args)) }

@@ -11,18 +11,13 @@ import (
 	"syscall"
 )
 
-// Ways to start a program with IPC of its own: first those that leave the
-// host's /dev/mqueue and /dev/shm to it, then those that do not. bwrap always
-// leaves them.
+// Ways to start a program in an IPC namespace of its own, with the host's
+// /dev/mqueue and /dev/shm. The letters are for start-in-c.
 var (
 	rootStarts = []comparison{
 		{ours: "ipcns run --share mqueue,shm -- true", theirs: "true"},
 		{ours: "ipcns run --share mqueue,shm -- true", theirs: "unshare -i true", wanted: "1.4 at most"},
 		{ours: "ipcns run --share mqueue,shm -- true", theirs: "start-in-c - true"},
-	}
-	rootPrivateStarts = []comparison{
-		{ours: "ipcns run -- true", theirs: "bwrap --dev-bind / / --unshare-ipc true", wanted: "less than 1"},
-		{ours: "ipcns run -- true", theirs: "start-in-c p true"},
 	}
 	userStarts = []comparison{
 		{ours: "ipcns run --share mqueue,shm -- true", theirs: "true"},
@@ -30,17 +25,30 @@ var (
 		{ours: "ipcns run --root --share mqueue,shm -- true", theirs: "unshare -i --map-root-user true"},
 		{ours: "ipcns run --share mqueue,shm -- true", theirs: "start-in-c u true"},
 	}
-	userPrivateStarts = []comparison{
-		{ours: "ipcns run -- true", theirs: "bwrap --dev-bind / / --unshare-ipc true", wanted: "less than 1"},
-		{ours: "ipcns run -- true", theirs: "start-in-c up true"},
-	}
 )
+
+// privateStarts are ways to start a program with a /dev/mqueue and a /dev/shm
+// of its own too, which the first that it is compared with does without.
+func privateStarts(letters string) []comparison {
+	same := "--mqueue /dev/mqueue --tmpfs /dev/shm"
+	if !hasMqueueDir() {
+		same = "--dev /dev --mqueue /dev/mqueue" // a /dev with few devices
+	}
+	return []comparison{
+		{ours: "ipcns run -- true", theirs: "bwrap --dev-bind / / --unshare-ipc true", wanted: "less than 1"},
+		{ours: "ipcns run -- true", theirs: "bwrap --dev-bind / / " + same + " --unshare-ipc true"},
+		{ours: "ipcns run -- true", theirs: "start-in-c " + letters + " true"},
+	}
+}
+
+func hasMqueueDir() bool {
+	_, err := os.Stat("/dev/mqueue")
+	return err == nil
+}
 
 // onlyPrivate is the part of this program that compares starts in a place
 // that has a /dev/mqueue.
 const onlyPrivate = "private"
-
-const mqueuePath = "/dev/mqueue"
 
 func (t tools) compareStarts() error {
 	if err := t.compareAsBoth("", rootStarts, userStarts); err != nil {
@@ -49,7 +57,7 @@ func (t tools) compareStarts() error {
 	if err := t.comparePrivateStarts(); err != nil {
 		return err
 	}
-	if _, err := os.Stat(mqueuePath); err == nil || os.Geteuid() != 0 {
+	if hasMqueueDir() || os.Geteuid() != 0 {
 		return nil
 	}
 	again, err := t.again(onlyPrivate, "ipcns", "run", "--share", "shm", "--")
@@ -60,11 +68,11 @@ func (t tools) compareStarts() error {
 }
 
 func (t tools) comparePrivateStarts() error {
-	place := ", where there is a " + mqueuePath
-	if _, err := os.Stat(mqueuePath); err != nil {
-		place = ", where there is no " + mqueuePath + " and ipcns makes a whole /dev to have one"
+	place := ", where there is a /dev/mqueue"
+	if !hasMqueueDir() {
+		place = ", where there is no /dev/mqueue, and a whole /dev is made to have one"
 	}
-	return t.compareAsBoth(place, rootPrivateStarts, userPrivateStarts)
+	return t.compareAsBoth(place, privateStarts("p"), privateStarts("up"))
 }
 
 // compareAsBoth compares as root, if it may, and as an ordinary user.

@@ -6,11 +6,12 @@ package cli
 import (
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"strings"
-	"unicode"
 
 	"github.com/ipcns/ipcns/internal/launch"
+	"github.com/ipcns/ipcns/internal/oneline"
 	"github.com/spf13/cobra"
 )
 
@@ -29,18 +30,8 @@ func Main(args []string) int {
 	if err == nil {
 		return 0
 	}
-	fmt.Fprintln(os.Stderr, "ipcns: "+oneLine(err.Error()))
+	fmt.Fprintln(os.Stderr, "ipcns: "+oneline.Of(err.Error()))
 	return statusOf(err)
-}
-
-// oneLine replaces what would not print on one line of a terminal.
-func oneLine(text string) string {
-	return strings.Map(func(r rune) rune {
-		if !unicode.IsPrint(r) {
-			return '?'
-		}
-		return r
-	}, text)
 }
 
 // An exitError is an error with an exit status of its own.
@@ -95,9 +86,40 @@ from those of every other program.`,
 	if err := root.PersistentFlags().MarkHidden(insideFlag); err != nil {
 		panic(err)
 	}
-	// The line of usage says all; cobra adds another for commands of commands.
-	root.SetUsageTemplate(strings.Replace(root.UsageTemplate(), "{{if .HasAvailableSubCommands}}\n  {{.CommandPath}} [command]{{end}}", "", 1))
+	root.SetUsageFunc(writeUsage)
 	return root
+}
+
+// writeUsage is cobra's usage without its template, whose package would be
+// the largest part of ipcns.
+func writeUsage(cmd *cobra.Command) error {
+	var b strings.Builder
+	if cmd.Runnable() {
+		fmt.Fprintf(&b, "Usage:\n  %s\n", cmd.UseLine())
+	}
+	if cmd.HasExample() {
+		fmt.Fprintf(&b, "\nExamples:\n%s\n", cmd.Example)
+	}
+	for _, topics := range []bool{false, true} {
+		heading := "\nCommands:\n"
+		if topics {
+			heading = "\nOther topics of help:\n"
+		}
+		for _, c := range cmd.Commands() {
+			if c.IsAdditionalHelpTopicCommand() == topics && !c.Hidden {
+				fmt.Fprintf(&b, "%s  %-11s %s\n", heading, c.Name(), c.Short)
+				heading = ""
+			}
+		}
+	}
+	if cmd.HasAvailableLocalFlags() {
+		fmt.Fprintf(&b, "\nFlags:\n%s", cmd.LocalFlags().FlagUsages())
+	}
+	if cmd.HasAvailableSubCommands() {
+		fmt.Fprintf(&b, "\nFor more about a command: ipcns %sCOMMAND --help\n", strings.TrimPrefix(cmd.CommandPath()+" ", "ipcns "))
+	}
+	_, err := io.WriteString(cmd.OutOrStderr(), strings.TrimPrefix(b.String(), "\n"))
+	return err
 }
 
 // commands makes each command. Main adds only the one that it is to run.

@@ -13,6 +13,7 @@ import (
 
 	"github.com/ipcns/ipcns/host"
 	"github.com/ipcns/ipcns/internal/listing"
+	"github.com/ipcns/ipcns/internal/oneline"
 	"github.com/ipcns/ipcns/ipc"
 	"github.com/spf13/cobra"
 	"golang.org/x/sys/unix"
@@ -191,7 +192,7 @@ func writeNamespaces(w io.Writer, rows []namespaceRow) error {
 	for _, row := range rows {
 		t.add(number(row.ID), strconv.FormatUint(row.Inode, 10), strconv.Itoa(row.Processes),
 			number(row.Queues), number(row.Sets), number(row.Segments), number(row.Mqueues),
-			row.owner(&names), strconv.Itoa(row.PID), oneLine(row.Command))
+			row.owner(&names), strconv.Itoa(row.PID), oneline.Of(row.Command))
 	}
 	return t.write(w, terminalWidth())
 }

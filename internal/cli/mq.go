@@ -9,6 +9,7 @@ import (
 	"io"
 	"strconv"
 
+	"github.com/ipcns/ipcns/internal/oneline"
 	"github.com/ipcns/ipcns/ipc"
 	"github.com/ipcns/ipcns/mqueue"
 	"github.com/spf13/cobra"
@@ -240,7 +241,7 @@ func newMqStat() *cobra.Command {
 				}
 				table := table{rightAligned: []bool{true, true, true, false}}
 				table.add("MAXMSG", "MSGSIZE", "MESSAGES", "NAME")
-				table.add(strconv.Itoa(attributes.Maxmsg), strconv.Itoa(attributes.Msgsize), strconv.Itoa(messages), oneLine(args[0]))
+				table.add(strconv.Itoa(attributes.Maxmsg), strconv.Itoa(attributes.Msgsize), strconv.Itoa(messages), oneline.Of(args[0]))
 				return table.write(cmd.OutOrStdout(), 0)
 			})
 		},

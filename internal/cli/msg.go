@@ -11,6 +11,7 @@ import (
 	"strconv"
 
 	"github.com/ipcns/ipcns/internal/listing"
+	"github.com/ipcns/ipcns/internal/oneline"
 	"github.com/ipcns/ipcns/ipc"
 	"github.com/ipcns/ipcns/sysv"
 	"github.com/spf13/cobra"
@@ -177,7 +178,7 @@ one line.`),
 				for {
 					gotType, text, err := receive(sysv.MessageQueueByID(system, id), limit, typ, flags)
 					if errors.Is(err, unix.ENOMSG) {
-						return fmt.Errorf("no such message in message queue %s", args[0])
+						return fmt.Errorf("no message of that type in message queue %s", args[0])
 					}
 					if err != nil {
 						return k.failure("receive from", args[0], err)
@@ -313,9 +314,9 @@ func glance(text []byte) string {
 	const enough = 60
 	text = bytes.TrimSuffix(text, []byte("\n"))
 	if len(text) > enough {
-		return oneLine(string(text[:enough])) + "..."
+		return oneline.Of(string(text[:enough])) + "..."
 	}
-	return oneLine(string(text))
+	return oneline.Of(string(text))
 }
 
 func newMsgSet(k *kind) *cobra.Command {

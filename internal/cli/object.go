@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"strconv"
 	"strings"
 	"time"
@@ -285,8 +286,12 @@ func parseFtok(text string) (ipc.Key, error) {
 		return 0, wrongUsage("project number %q is not from 1 to 255", text[i+1:])
 	}
 	key, err := sysv.Ftok(text[:i], byte(project))
+	var path *fs.PathError
+	if errors.As(err, &path) {
+		err = path.Err
+	}
 	if err != nil {
-		return 0, fmt.Errorf("cannot make a key: %w", err)
+		return 0, fmt.Errorf("cannot make a key of %s: %w", text[:i], err)
 	}
 	return key, nil
 }

@@ -3,21 +3,13 @@
 package cli
 
 import (
-	"cmp"
-	"errors"
-	"fmt"
-	"os"
-	"slices"
-	"strings"
-
 	"github.com/ipcns/ipcns/internal/launch"
-	"github.com/ipcns/ipcns/ipc"
+	"github.com/ipcns/ipcns/internal/run"
 	"github.com/spf13/cobra"
 )
 
 func newRun() *cobra.Command {
-	var share, limits []string
-	var root bool
+	var request run.Request
 	cmd := &cobra.Command{
 		Use:   "run [--share WHAT] [--limit NAME=VALUE,...] [--root] [--] CMD [ARG...]",
 		Short: "Run a program in a new IPC namespace",
@@ -37,56 +29,18 @@ was found but cannot be run, 127 if it was not found.`,
   ipcns run --share shm -- ./player       keep the host's /dev/shm
   ipcns run --share mqueue,shm -- ipcs    what unshare -i does
   ipcns run --root -- sh                  see yourself as root`,
-		Args: func(cmd *cobra.Command, args []string) error {
-			if len(args) == 0 {
-				return errors.New(`no program to run; write "ipcns run -- CMD [ARG...]"`)
-			}
-			return nil
-		},
+		Args: cobra.ArbitraryArgs,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			ns, err := newNamespace(share, limits, root)
-			if err != nil {
-				return err
-			}
-			path, err := launch.Find(args[0], searchPath())
-			if err != nil {
-				return err
-			}
-			return launch.InNew(ns, launch.Program{Path: path, Args: args, Env: os.Environ()})
+			request.Args = args
+			return request.Become()
 		},
 	}
 	flags := cmd.Flags()
 	flags.SetInterspersed(false)
-	flags.StringSliceVar(&share, "share", nil, "leave the host's `WHAT` to CMD: mqueue, shm, or both with a comma")
-	flags.StringSliceVar(&limits, "limit", nil, "set limits of the namespace: `NAME=VALUE,...`; k, m, g are 2^10, 2^20, 2^30")
-	flags.BoolVar(&root, "root", false, "let CMD see itself as root: in a user namespace, if it is not")
+	flags.StringSliceVar(&request.Share, "share", nil, "leave the host's `WHAT` to CMD: mqueue, shm, or both with a comma")
+	flags.StringSliceVar(&request.Limits, "limit", nil, "set limits of the namespace: `NAME=VALUE,...`; k, m, g are 2^10, 2^20, 2^30")
+	flags.BoolVar(&request.Root, "root", false, "let CMD see itself as root: in a user namespace, if it is not")
 	cmd.RegisterFlagCompletionFunc("share", cobra.FixedCompletions([]string{"mqueue", "shm", "mqueue,shm"}, cobra.ShellCompDirectiveNoFileComp))
 	cmd.RegisterFlagCompletionFunc("limit", completeLimits)
 	return failingWith(launch.StatusFailed, cmd)
-}
-
-func newNamespace(share, limits []string, root bool) (launch.Namespace, error) {
-	ns := launch.Namespace{Root: root}
-	for _, what := range share {
-		if what != "mqueue" && what != "shm" {
-			return ns, fmt.Errorf("cannot share %q; what can be shared is mqueue and shm", what)
-		}
-	}
-	ns.Mqueue, ns.Shm = !slices.Contains(share, "mqueue"), !slices.Contains(share, "shm")
-	if len(limits) == 0 {
-		return ns, nil
-	}
-	var err error
-	ns.Limits, err = ipc.ParseLimits(strings.Join(limits, ","))
-	return ns, err
-}
-
-// searchPath returns the directories in which programs are looked for, as
-// execvp(3) takes them: an empty PATH is the working directory.
-func searchPath() string {
-	path, set := os.LookupEnv("PATH")
-	if !set {
-		return "/bin:/usr/bin"
-	}
-	return cmp.Or(path, ".")
 }

@@ -30,7 +30,9 @@ const (
 )
 
 // stub walks through the records at dataAddress and never returns. It can
-// run only in the program that image makes.
+// run only in the program that layOut makes.
+//
+//lint:ignore U1000 it is used as data, by stubCode
 func stub()
 
 // stubCode returns where the code of stub begins.

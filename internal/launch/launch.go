@@ -46,7 +46,6 @@ type Namespace struct {
 // InNew turns the process into p in a new namespace. It returns only if that
 // failed, with an [*Error].
 func InNew(ns Namespace, p Program) error {
-	runtime.LockOSThread()
 	if ns.direct() {
 		err := directly(ns, p)
 		if !refused(err, stepIPC) {
@@ -58,6 +57,7 @@ func InNew(ns Namespace, p Program) error {
 
 // directly makes the namespace on the calling thread and becomes p.
 func directly(ns Namespace, p Program) error {
+	runtime.LockOSThread()
 	calls, err := planNamespace(ns, false)
 	if err != nil {
 		return err

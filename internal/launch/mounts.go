@@ -62,23 +62,34 @@ func planDev(inUser bool) ([]call, error) {
 	if err != nil {
 		return nil, stepDev.failure(errnoOf(err))
 	}
+	open := call{number: unix.SYS_OPENAT, args: []arg{number(unix.AT_FDCWD), text(devPath), number(unix.O_PATH | unix.O_CLOEXEC)}, pass: true, step: stepDev}
+	contents := overlayDev
+	if inUser || !initialUserNamespace() {
+		// A copy, in which what is mounted at /dev from now on is not.
+		open = call{number: unix.SYS_OPEN_TREE, args: []arg{number(unix.AT_FDCWD), text(devPath), number(unix.OPEN_TREE_CLONE | unix.OPEN_TREE_CLOEXEC | unix.AT_RECURSIVE)}, pass: true, step: stepDev}
+		contents = bindDev
+	}
 	calls := []call{
-		{number: unix.SYS_OPENAT, args: []arg{number(unix.AT_FDCWD), text(devPath), number(unix.O_PATH | unix.O_CLOEXEC)}, pass: true, step: stepDev},
+		open,
 		{number: unix.SYS_DUP3, args: []arg{{}, number(fd), number(unix.O_CLOEXEC)}, step: stepDev},
 		mount("tmpfs", devPath, unix.MS_NOSUID, "mode=755"),
 		place(mqueuePath, true),
 	}
-	contents := overlayDev
-	if inUser {
-		contents = bindDev
-	}
-	filled, err := contents("/proc/self/fd/" + strconv.Itoa(fd))
+	filled, err := contents(fd)
 	return append(calls, filled...), err
+}
+
+// initialUserNamespace reports whether the process is in the machine's first
+// user namespace; the inode number is PROC_USER_INIT_INO of linux/proc_ns.h.
+func initialUserNamespace() bool {
+	var st unix.Stat_t
+	return unix.Stat("/proc/self/ns/user", &st) == nil && st.Ino == 0xEFFFFFFD
 }
 
 // overlayDev lays the host's /dev over what is at /dev, and brings along what
 // is mounted below it.
-func overlayDev(host string) ([]call, error) {
+func overlayDev(fd int) ([]call, error) {
+	host := "/proc/self/fd/" + strconv.Itoa(fd)
 	below, err := mountPointsBelow(devPath)
 	if err != nil {
 		return nil, stepDev.failure(errnoOf(err))
@@ -95,13 +106,16 @@ const hostDev = ".host"
 
 // bindDev binds each entry of the host's /dev into what is at /dev: in a user
 // namespace, devices cannot be opened through an overlay.
-func bindDev(host string) ([]call, error) {
+func bindDev(fd int) ([]call, error) {
 	entries, err := os.ReadDir(devPath)
 	if err != nil {
 		return nil, stepDev.failure(errnoOf(err))
 	}
 	whole := filepath.Join(devPath, hostDev)
-	calls := []call{place(whole, true), bind(host, whole)}
+	calls := []call{
+		place(whole, true),
+		{number: unix.SYS_MOVE_MOUNT, args: []arg{number(fd), text(""), number(unix.AT_FDCWD), text(whole), number(unix.MOVE_MOUNT_F_EMPTY_PATH)}, step: stepDev},
+	}
 	for _, entry := range entries {
 		path := filepath.Join(devPath, entry.Name())
 		switch {
@@ -114,7 +128,7 @@ func bindDev(host string) ([]call, error) {
 			// not take one that is bound alone.
 			calls = append(calls, link(filepath.Join(hostDev, entry.Name()), path))
 		default:
-			calls = append(calls, place(path, entry.IsDir()), bind(filepath.Join(host, entry.Name()), path))
+			calls = append(calls, place(path, entry.IsDir()), bind(filepath.Join(whole, entry.Name()), path))
 		}
 	}
 	return calls, nil

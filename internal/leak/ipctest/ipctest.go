@@ -87,6 +87,9 @@ func Play(roles map[string]func() error) {
 // AsNobody lets the program run as an ordinary user: without root's
 // privileges, if the tests have them.
 func AsNobody(cmd *exec.Cmd) *exec.Cmd {
+	if cmd.SysProcAttr == nil {
+		cmd.SysProcAttr = &syscall.SysProcAttr{}
+	}
 	if os.Geteuid() == 0 {
 		cmd.SysProcAttr.Credential = &syscall.Credential{Uid: Nobody, Gid: Nobody}
 	}
@@ -98,26 +101,47 @@ func AsNobody(cmd *exec.Cmd) *exec.Cmd {
 // this user may not make one.
 func Apart(t testing.TB, cmd *exec.Cmd) *exec.Cmd {
 	t.Helper()
-	isolate(cmd.SysProcAttr)
+	return isolated(t, cmd, userNamespace())
+}
+
+// Below is [Apart] in a user namespace of its own: the settings that belong
+// to one are the program's too.
+func Below(t testing.TB, cmd *exec.Cmd) *exec.Cmd {
+	t.Helper()
+	return isolated(t, cmd, unix.CLONE_NEWUSER)
+}
+
+// isolated is isolate where it is allowed; the test is skipped where it is not.
+func isolated(t testing.TB, cmd *exec.Cmd, flags uintptr) *exec.Cmd {
+	t.Helper()
 	probe := exec.Command("true")
 	probe.SysProcAttr = &syscall.SysProcAttr{}
-	isolate(probe.SysProcAttr)
+	isolate(probe.SysProcAttr, flags)
 	if err := probe.Run(); errors.Is(err, unix.EPERM) || errors.Is(err, unix.ENOSPC) {
-		t.Skip("this user may make neither namespaces nor a user namespace: ", err)
+		t.Skip("this user may not make the namespaces: ", err)
 	}
+	isolate(cmd.SysProcAttr, flags)
 	return cmd
 }
 
 // isolate lets the kernel unshare only after it has made the user namespace,
 // and the standard library make the mounts private.
-func isolate(attr *syscall.SysProcAttr) {
+func isolate(attr *syscall.SysProcAttr, flags uintptr) {
 	attr.Unshareflags = unix.CLONE_NEWIPC | unix.CLONE_NEWNS
-	if os.Geteuid() == 0 {
-		return
+	attr.Cloneflags = flags
+	if flags&unix.CLONE_NEWUSER != 0 {
+		attr.UidMappings = []syscall.SysProcIDMap{{HostID: os.Geteuid(), Size: 1}}
+		attr.GidMappings = []syscall.SysProcIDMap{{HostID: os.Getegid(), Size: 1}}
 	}
-	attr.Cloneflags = unix.CLONE_NEWUSER
-	attr.UidMappings = []syscall.SysProcIDMap{{HostID: os.Geteuid(), Size: 1}}
-	attr.GidMappings = []syscall.SysProcIDMap{{HostID: os.Getegid(), Size: 1}}
+}
+
+// userNamespace is the flag of the user namespace that the tests need to make
+// others, if they are not root's.
+func userNamespace() uintptr {
+	if os.Geteuid() == 0 {
+		return 0
+	}
+	return unix.CLONE_NEWUSER
 }
 
 // Eventually ends the test if the condition does not come true. The time that

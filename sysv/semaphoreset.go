@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"sync"
 	"syscall"
 	"time"
 
@@ -173,33 +172,53 @@ func opCause(n int, err error) string {
 	return causeOf(err)
 }
 
-// oneOps keeps single operations for the next call.
-var oneOps = sync.Pool{New: func() any { return new([1]ipc.Sembuf) }}
+// singles are operations on one of the first semaphores, without and with
+// IPC_NOWAIT, by operation and number: an array of one that is there already
+// need not be made.
+var singles = func() (all [2][3][64][1]ipc.Sembuf) {
+	for wait, flags := range [...]int16{0, ipc.NoWait} {
+		for op := range all[wait] {
+			for num := range all[wait][op] {
+				all[wait][op][num][0] = ipc.Sembuf{Num: uint16(num), Op: int16(op - 1), Flg: flags}
+			}
+		}
+	}
+	return all
+}()
 
-func (s *SemaphoreSet) one(ctx context.Context, num int, op, flags int16) error {
+// The first index of singles.
+const (
+	waiting = iota
+	notWaiting
+)
+
+// one does the operation -1, 0 or 1 on a semaphore.
+func (s *SemaphoreSet) one(ctx context.Context, wait, num int, op int16) error {
 	if num < 0 || num > 0xffff {
 		return s.failed("semop", opCause(1, syscall.EFBIG), syscall.EFBIG)
 	}
-	ops := oneOps.Get().(*[1]ipc.Sembuf)
-	defer oneOps.Put(ops)
-	ops[0] = ipc.Sembuf{Num: uint16(num), Op: op, Flg: flags}
-	return s.Op(ctx, ops[:])
+	if num < len(singles[wait][0]) {
+		return s.Op(ctx, singles[wait][op+1][num][:])
+	}
+	single := singles[wait][op+1][0]
+	single[0].Num = uint16(num)
+	return s.Op(ctx, single[:])
 }
 
 // Acquire takes 1 away from a semaphore. While its value is 0 it waits, until
 // it is not or ctx ends.
-func (s *SemaphoreSet) Acquire(ctx context.Context, num int) error { return s.one(ctx, num, -1, 0) }
+func (s *SemaphoreSet) Acquire(ctx context.Context, num int) error { return s.one(ctx, waiting, num, -1) }
 
 // TryAcquire is Acquire that fails with EAGAIN instead of waiting.
 func (s *SemaphoreSet) TryAcquire(num int) error {
-	return s.one(context.Background(), num, -1, ipc.NoWait)
+	return s.one(context.Background(), notWaiting, num, -1)
 }
 
 // Release adds 1 to a semaphore. ERANGE: it is 32767.
-func (s *SemaphoreSet) Release(num int) error { return s.one(context.Background(), num, 1, 0) }
+func (s *SemaphoreSet) Release(num int) error { return s.one(context.Background(), waiting, num, 1) }
 
 // WaitZero waits until a semaphore is 0 or ctx ends.
-func (s *SemaphoreSet) WaitZero(ctx context.Context, num int) error { return s.one(ctx, num, 0, 0) }
+func (s *SemaphoreSet) WaitZero(ctx context.Context, num int) error { return s.one(ctx, waiting, num, 0) }
 
 // Values returns the values of all semaphores at one moment.
 func (s *SemaphoreSet) Values() ([]uint16, error) {

@@ -35,7 +35,8 @@ platforms: ## build for every platform
 	GOARCH=amd64 $(GO) build ./...
 	GOARCH=arm64 $(GO) build ./...
 	GOARCH=arm64 $(GO) vet ./...
-	GOOS=darwin $(GO) vet ./ipc
+	GOOS=darwin $(GO) vet ./ipc ./sysv ./mqueue
+	GOOS=windows $(GO) vet ./ipc
 
 soak: ## run the tests SOAK=20 times, with the race detector; takes a C compiler
 	@.ci/debian-packages $(TEST_PACKAGES)

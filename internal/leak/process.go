@@ -93,9 +93,9 @@ func parent(pid int) int {
 }
 
 // killChildren ends the children that are alive, and theirs, which become
-// ours when their parents end.
+// ours when their parents end. One that the kernel cannot end is given up.
 func killChildren() {
-	for deadline := time.Now().Add(grace); time.Now().Before(deadline); time.Sleep(time.Millisecond) {
+	for deadline := time.Now().Add(10 * time.Second); time.Now().Before(deadline); time.Sleep(time.Millisecond) {
 		alive := children()
 		if len(alive) == 0 {
 			return

@@ -198,9 +198,10 @@ func TestManyProcessesCreateAtOnce(t *testing.T) {
 		cmd := ipctest.Again(createSet)
 		cmd.Stdin = stdin
 		wg.Go(func() {
-			text, err := cmd.CombinedOutput()
+			cmd.Stderr = os.Stderr
+			text, err := cmd.Output()
 			if err != nil {
-				t.Errorf("%v: %s", err, text)
+				t.Error(err)
 			}
 			lines <- string(text)
 		})

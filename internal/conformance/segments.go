@@ -99,7 +99,26 @@ var segments = []Case{
 		}
 	}},
 
-	{"A.6.3 a detach takes the address of the segment's first page", func(t *testing.T, w World) {
+	{"A.6.2, A.6.3 a mapping that is cut in two counts twice, and one detach takes both", func(t *testing.T, w World) {
+		p := w.Root()
+		id, other := shmget(t, p, ipc.Private, uint64(3*page), create), shmget(t, p, ipc.Private, 1, create)
+		memory := shmatAt(t, p, id, freePage(0), 0)
+		shmatAt(t, p, other, freePage(1), ipc.ShmRemap)
+		attached(t, p, id, 2)
+		must(t, p.Shmdt(memory))
+		attached(t, p, id, 0)
+		attached(t, p, other, 1)
+	}},
+	{"A.6.3 a detach takes what is left, also without the first page", func(t *testing.T, w World) {
+		p := w.Root()
+		id, other := shmget(t, p, ipc.Private, uint64(2*page), create), shmget(t, p, ipc.Private, 1, create)
+		memory := shmatAt(t, p, id, freePage(0), 0)
+		must(t, p.Shmdt(shmatAt(t, p, other, freePage(0), ipc.ShmRemap)))
+		attached(t, p, id, 1)
+		must(t, p.Shmdt(memory))
+		attached(t, p, id, 0)
+	}},
+	{"A.6.3 a detach takes the address the address of the segment's first page", func(t *testing.T, w World) {
 		p := w.Root()
 		id := shmget(t, p, ipc.Private, uint64(2*page), create)
 		memory := shmat(t, p, id, 0)

@@ -22,20 +22,24 @@ type Namespace struct {
 	Inode uint64
 	PIDs  []int // processes with a thread in it, in ascending order
 
-	thread string // the directory under /proc of a thread in it
+	threads []string // for each, the directory under /proc of a thread in it
 }
 
 // Open opens the namespace. ESRCH: its last process has ended.
 func (ns Namespace) Open() (*ipcns.Namespace, error) {
-	opened, err := ipcns.OpenPath(filepath.Join(ns.thread, "ns/ipc"))
-	if err == nil && opened.Inode() != ns.Inode {
-		opened.Close()
-		err = unix.ESRCH
+	failure := fmt.Errorf("cannot open ipc:[%d]: %w in it any more", ns.Inode, unix.ESRCH)
+	for _, thread := range ns.threads {
+		opened, err := ipcns.OpenPath(filepath.Join(thread, "ns/ipc"))
+		switch {
+		case err == nil && opened.Inode() == ns.Inode:
+			return opened, nil
+		case err == nil:
+			opened.Close() // it has left
+		case !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, unix.ESRCH):
+			failure = err
+		}
 	}
-	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, unix.ESRCH) {
-		return nil, fmt.Errorf("cannot open ipc:[%d]: %w in it any more", ns.Inode, unix.ESRCH)
-	}
-	return opened, err
+	return nil, failure
 }
 
 // Open opens the namespace with that inode number, if the caller may look at
@@ -83,11 +87,12 @@ func (proc Proc) Namespaces() (namespaces []Namespace, unseen int, err error) {
 			}
 			ns := byInode[inode]
 			if ns == nil {
-				ns = &Namespace{Inode: inode, thread: thread}
+				ns = &Namespace{Inode: inode}
 				byInode[inode] = ns
 			}
 			if len(ns.PIDs) == 0 || ns.PIDs[len(ns.PIDs)-1] != pid {
 				ns.PIDs = append(ns.PIDs, pid)
+				ns.threads = append(ns.threads, thread)
 			}
 		}
 	}

@@ -107,11 +107,7 @@ full, wait for room.`),
   printf hello | ipcns msg send 0x2a --type 5 --timeout 2s`,
 		Args: oneObject,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return t.do(cmd, func(system ipc.System) error {
-				id, err := k.find(system, args[0])
-				if err != nil {
-					return err
-				}
+			return k.do(cmd, &t, args[0], func(system ipc.System, id int) error {
 				text, err := io.ReadAll(cmd.InOrStdin())
 				if err != nil {
 					return fmt.Errorf("cannot read the message from standard input: %w", err)
@@ -170,11 +166,7 @@ one line.`),
 			if except {
 				flags = ipc.MsgExcept
 			}
-			return t.do(cmd, func(system ipc.System) error {
-				id, err := k.find(system, args[0])
-				if err != nil {
-					return err
-				}
+			return k.do(cmd, &t, args[0], func(system ipc.System, id int) error {
 				for {
 					gotType, text, err := receive(sysv.MessageQueueByID(system, id), limit, typ, flags)
 					if errors.Is(err, unix.ENOMSG) {
@@ -243,11 +235,7 @@ recv would. It takes a kernel with CONFIG_CHECKPOINT_RESTORE.`),
   ipcns msg peek 0x2a --json | jq 'select(.type == 5)'`,
 		Args: oneObject,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return t.do(cmd, func(system ipc.System) error {
-				id, err := k.find(system, args[0])
-				if err != nil {
-					return err
-				}
+			return k.do(cmd, &t, args[0], func(system ipc.System, id int) error {
 				queue := sysv.MessageQueueByID(system, id)
 				show := showMessages
 				if asJSON {
@@ -326,16 +314,18 @@ its group. That takes the owner, the creator or root; more bytes than the limit
 msgmnb take CAP_SYS_RESOURCE.`,
 		`  ipcns msg set 0x2a mode=0660 gid=100
   ipcns msg set 0x2a qbytes=4096`,
-		func(system ipc.System, id int, s settings) error {
+		func(s settings) (func(system ipc.System, id int) error, error) {
 			value, found := s["qbytes"]
 			if !found {
-				return nil
+				return func(ipc.System, int) error { return nil }, nil
 			}
 			delete(s, "qbytes")
 			n, err := strconv.ParseUint(value, 10, 32)
 			if err != nil {
-				return wrongUsage("qbytes=%s: not a number that it takes", value)
+				return nil, wrongUsage("qbytes=%s: not a number that it takes", value)
 			}
-			return sysv.MessageQueueByID(system, id).SetQbytes(n)
+			return func(system ipc.System, id int) error {
+				return sysv.MessageQueueByID(system, id).SetQbytes(n)
+			}, nil
 		})
 }

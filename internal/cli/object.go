@@ -7,6 +7,8 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -69,11 +71,7 @@ func (k *kind) newStat() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return t.do(cmd, func(system ipc.System) error {
-				id, err := k.find(system, args[0])
-				if err != nil {
-					return err
-				}
+			return k.do(cmd, &t, args[0], func(system ipc.System, id int) error {
 				report := listing.Report{Select: k.table, Names: shown}
 				if asJSON {
 					return report.ObjectJSON(cmd.OutOrStdout(), system, id)
@@ -97,11 +95,7 @@ func (k *kind) newRm(what string) *cobra.Command {
 		Example: fmt.Sprintf("  ipcns %[1]s rm 0x2a\n  ipcns %[1]s rm id:32768 -n pid:4242", k.command),
 		Args:    oneObject,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return t.do(cmd, func(system ipc.System) error {
-				id, err := k.find(system, args[0])
-				if err != nil {
-					return err
-				}
+			return k.do(cmd, &t, args[0], func(system ipc.System, id int) error {
 				if err := k.remove(system, id); err != nil {
 					return k.failure("remove", args[0], err)
 				}
@@ -117,8 +111,8 @@ func (k *kind) newRm(what string) *cobra.Command {
 type settings map[string]string
 
 // newSet is the command set, for mode, uid and gid, and what more takes away
-// from the settings.
-func (k *kind) newSet(usage, help, examples string, more func(system ipc.System, id int, s settings) error) *cobra.Command {
+// from the settings. All of them are read before any is made.
+func (k *kind) newSet(usage, help, examples string, more func(s settings) (func(system ipc.System, id int) error, error)) *cobra.Command {
 	var t target
 	cmd := &cobra.Command{
 		Use:     "set OBJECT " + usage + " [-n NS]",
@@ -135,15 +129,25 @@ func (k *kind) newSet(usage, help, examples string, more func(system ipc.System,
 				}
 				s[name] = value
 			}
-			return t.do(cmd, func(system ipc.System) error {
-				id, err := k.find(system, args[0])
-				if err != nil {
-					return err
-				}
-				if err := more(system, id, s); err != nil {
+			setMore, err := more(s)
+			if err != nil {
+				return err
+			}
+			change, err := k.permChange(s)
+			if err != nil {
+				return err
+			}
+			return k.do(cmd, &t, args[0], func(system ipc.System, id int) error {
+				if err := setMore(system, id); err != nil {
 					return k.failure("set", args[0], err)
 				}
-				return k.setPerm(system, id, args[0], s)
+				if len(s) == 0 {
+					return nil
+				}
+				if err := k.set(system, id, change); err != nil {
+					return k.failure("set", args[0], err)
+				}
+				return nil
 			})
 		},
 	}
@@ -151,21 +155,15 @@ func (k *kind) newSet(usage, help, examples string, more func(system ipc.System,
 	return cmd
 }
 
-// setPerm sets what is left of the settings.
-func (k *kind) setPerm(system ipc.System, id int, object string, s settings) error {
-	if len(s) == 0 {
-		return nil
-	}
+// permChange returns what makes the settings that every kind has.
+func (k *kind) permChange(s settings) (func(*ipc.PermSet), error) {
 	var changes []func(*ipc.PermSet)
-	for name, value := range s {
+	for _, name := range slices.Sorted(maps.Keys(s)) {
 		base := 10
 		if name == "mode" {
 			base = 8
 		}
-		n, err := strconv.ParseUint(value, base, 32)
-		if err != nil || name == "mode" && n > 0o777 {
-			return wrongUsage("%s=%s: not a number that it takes", name, value)
-		}
+		n, err := strconv.ParseUint(s[name], base, 32)
 		switch name {
 		case "mode":
 			changes = append(changes, func(p *ipc.PermSet) { p.Mode = uint32(n) })
@@ -174,18 +172,28 @@ func (k *kind) setPerm(system ipc.System, id int, object string, s settings) err
 		case "gid":
 			changes = append(changes, func(p *ipc.PermSet) { p.GID = uint32(n) })
 		default:
-			return wrongUsage("a %s has no setting %q", k.noun, name)
+			return nil, wrongUsage("a %s has no setting %q", k.noun, name)
+		}
+		if err != nil || name == "mode" && n > 0o777 {
+			return nil, wrongUsage("%s=%s: not a number that it takes", name, s[name])
 		}
 	}
-	err := k.set(system, id, func(p *ipc.PermSet) {
+	return func(p *ipc.PermSet) {
 		for _, change := range changes {
 			change(p)
 		}
+	}, nil
+}
+
+// do calls f with the object that the command line names, in the target.
+func (k *kind) do(cmd *cobra.Command, t *target, object string, f func(system ipc.System, id int) error) error {
+	return t.do(cmd, func(system ipc.System) error {
+		id, err := k.find(system, object)
+		if err != nil {
+			return err
+		}
+		return f(system, id)
 	})
-	if err != nil {
-		return k.failure("set", object, err)
-	}
-	return nil
 }
 
 // find returns the id of the object that the command line names.
@@ -213,6 +221,10 @@ func (k *kind) find(system ipc.System, object string) (int, error) {
 
 // failure returns err in words for the command line.
 func (k *kind) failure(verb, object string, err error) error {
+	var file *fs.PathError
+	if errors.As(err, &file) { // of standard output, whose ENOSPC is no limit
+		return err
+	}
 	what := fmt.Sprintf("cannot %s %s %s", verb, k.noun, object)
 	switch {
 	case errors.Is(err, unix.ENOENT):

@@ -129,11 +129,7 @@ to its value, -N to take N away once it is at least N, or 0 to wait until it is
 			if err != nil {
 				return err
 			}
-			return t.do(cmd, func(system ipc.System) error {
-				id, err := k.find(system, args[0])
-				if err != nil {
-					return err
-				}
+			return k.do(cmd, &t, args[0], func(system ipc.System, id int) error {
 				err = sysv.SemaphoreSetByID(system, id).Op(ctx, ops)
 				if errors.Is(err, context.DeadlineExceeded) || errors.Is(err, unix.EAGAIN) {
 					return fmt.Errorf("cannot do that on semaphore set %s: it would have to wait longer; see \"ipcns sem get %s\"", args[0], args[0])
@@ -183,11 +179,7 @@ the value of that semaphore alone.`),
 			return oneObject(cmd, args[:min(len(args), max(1, len(args)-1))])
 		},
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return t.do(cmd, func(system ipc.System) error {
-				id, err := k.find(system, args[0])
-				if err != nil {
-					return err
-				}
+			return k.do(cmd, &t, args[0], func(system ipc.System, id int) error {
 				if len(args) == 2 {
 					return printValue(cmd.OutOrStdout(), system, id, args[0], args[1])
 				}
@@ -261,22 +253,27 @@ processes would give back when they end (SEM_UNDO) of a semaphore is forgotten
 when its value is set.`,
 		`  ipcns sem set 0x2a 0=1 3=10
   ipcns sem set id:0 mode=0666`,
-		func(system ipc.System, id int, s settings) error {
+		func(s settings) (func(system ipc.System, id int) error, error) {
+			var sets []func(*sysv.SemaphoreSet) error
 			for _, name := range slices.Sorted(maps.Keys(s)) {
-				text := s[name]
 				num, err := strconv.ParseUint(name, 10, 16)
 				if err != nil {
 					continue
 				}
-				value, err := parseValue(text)
+				value, err := parseValue(s[name])
 				if err != nil {
-					return err
+					return nil, err
 				}
-				if err := sysv.SemaphoreSetByID(system, id).SetValue(int(num), value); err != nil {
-					return err
-				}
+				sets = append(sets, func(set *sysv.SemaphoreSet) error { return set.SetValue(int(num), value) })
 				delete(s, name)
 			}
-			return nil
+			return func(system ipc.System, id int) error {
+				for _, set := range sets {
+					if err := set(sysv.SemaphoreSetByID(system, id)); err != nil {
+						return err
+					}
+				}
+				return nil
+			}, nil
 		})
 }

@@ -186,5 +186,7 @@ func newShmSet(k *kind) *cobra.Command {
 	return k.newSet("[mode=MODE] [uid=N] [gid=N]",
 		"Change the permission bits, the owner or the group of a segment.",
 		"  ipcns shm set 0x2a mode=0660 gid=100",
-		func(ipc.System, int, settings) error { return nil })
+		func(settings) (func(ipc.System, int) error, error) {
+			return func(ipc.System, int) error { return nil }, nil
+		})
 }

@@ -120,11 +120,11 @@ var runs = map[string]run{
 
 	"a process": {
 		tests: func() error { return start("sleep 1001") },
-		want:  []string{`process \d+ is alive: .*sleep 1001.*`},
+		want:  []string{`process \d+ is alive: .*sleep.*`},
 	},
 	"a process of a process that has ended": {
 		tests: func() error { return exec.Command("sh", "-c", "sleep 1002 &").Run() },
-		want:  []string{`process \d+ is alive: .*sleep 1002.*`},
+		want:  []string{`process \d+ is alive: .*sleep.*`},
 	},
 	"a process that ends by itself is no finding": {
 		tests: func() error { return start("sleep 0.2") },
@@ -196,7 +196,7 @@ var runs = map[string]run{
 
 	"a process with a process and a pipe": {
 		tests: func() error { return start("sleep 1003 & exec sleep 1004") },
-		want:  []string{`process \d+ is alive: .*sleep 100[34].*`},
+		want:  []string{`process \d+ is alive: .*sleep.*`},
 	},
 	"tests that fail keep their status": {
 		status: 3,

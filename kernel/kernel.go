@@ -35,3 +35,12 @@ func permOf(p sys.IPCPerm) ipc.Perm {
 func permFrom(set ipc.PermSet) sys.IPCPerm {
 	return sys.IPCPerm{UID: set.UID, GID: set.GID, Mode: set.Mode}
 }
+
+// uncut returns n, or -1 if the kernel would take n for another number: the
+// one that its lower 32 bits are. No id, index, size or value is -1.
+func uncut(n int) int {
+	if n != int(int32(n)) {
+		return -1
+	}
+	return n
+}

@@ -53,12 +53,12 @@ func (System) Msgsnd(ctx context.Context, id int, typ int64, text []byte, flags 
 	defer msgbufs.Put(m)
 	binary.NativeEndian.PutUint64(m.bytes, uint64(typ))
 	copy(m.text(), text)
-	errno := sys.Msgsnd(id, m.pointer(), len(text), flags|ipc.NoWait)
+	errno := sys.Msgsnd(uncut(id), m.pointer(), len(text), flags|ipc.NoWait)
 	if errno != syscall.EAGAIN || flags&ipc.NoWait != 0 {
 		return failed("msgsnd", errno)
 	}
 	return sleep(ctx, "msgsnd", func() syscall.Errno {
-		return sys.Msgsnd(id, m.pointer(), len(m.text()), flags)
+		return sys.Msgsnd(uncut(id), m.pointer(), len(m.text()), flags)
 	})
 }
 
@@ -73,7 +73,7 @@ func (System) Msgrcv(ctx context.Context, id int, typ int64, text []byte, flags 
 	}
 	m := newMsgbuf(len(text))
 	defer msgbufs.Put(m)
-	n, errno := sys.Msgrcv(id, m.pointer(), len(text), typ, now)
+	n, errno := sys.Msgrcv(uncut(id), m.pointer(), len(text), typ, now)
 	if errno != 0 && (errno != syscall.ENOMSG || flags&ipc.NoWait != 0) {
 		return 0, 0, failed("msgrcv", errno)
 	}
@@ -89,7 +89,7 @@ func (System) Msgrcv(ctx context.Context, id int, typ int64, text []byte, flags 
 
 func sleepReceiving(ctx context.Context, id int, m *msgbuf, typ int64, flags int) (n int, err error) {
 	err = sleep(ctx, "msgrcv", func() (errno syscall.Errno) {
-		n, errno = sys.Msgrcv(id, m.pointer(), len(m.text()), typ, flags)
+		n, errno = sys.Msgrcv(uncut(id), m.pointer(), len(m.text()), typ, flags)
 		return errno
 	})
 	return n, err
@@ -113,7 +113,7 @@ func (System) MsgStatAny(index int) (int, ipc.MsqidDS, error) {
 
 func msgStat(call string, id, cmd int) (int, ipc.MsqidDS, error) {
 	var ds sys.MsqidDS
-	id, errno := sys.Msgctl(id, cmd, unsafe.Pointer(&ds))
+	id, errno := sys.Msgctl(uncut(id), cmd, unsafe.Pointer(&ds))
 	if errno != 0 {
 		return 0, ipc.MsqidDS{}, failed(call, errno)
 	}
@@ -126,13 +126,13 @@ func msgStat(call string, id, cmd int) (int, ipc.MsqidDS, error) {
 // MsgctlSet is IPC_SET of msgctl(2).
 func (System) MsgctlSet(id int, set ipc.MsqidSet) error {
 	ds := sys.MsqidDS{Perm: permFrom(set.PermSet), Qbytes: set.Qbytes}
-	_, errno := sys.Msgctl(id, sys.IPCSet, unsafe.Pointer(&ds))
+	_, errno := sys.Msgctl(uncut(id), sys.IPCSet, unsafe.Pointer(&ds))
 	return failed("msgctl(IPC_SET)", errno)
 }
 
 // MsgctlRmid is IPC_RMID of msgctl(2).
 func (System) MsgctlRmid(id int) error {
-	_, errno := sys.Msgctl(id, sys.IPCRmid, nil)
+	_, errno := sys.Msgctl(uncut(id), sys.IPCRmid, nil)
 	return failed("msgctl(IPC_RMID)", errno)
 }
 

@@ -13,15 +13,6 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// uncut returns n, or -1 if the kernel would take n for another number: the
-// one that its lower 32 bits are. No id, index, size or value is -1.
-func uncut(n int) int {
-	if n != int(int32(n)) {
-		return -1
-	}
-	return n
-}
-
 // Semget is semget(2).
 func (System) Semget(key ipc.Key, nsems, flags int) (int, error) {
 	id, errno := sys.Semget(int32(key), uncut(nsems), flags)

@@ -48,6 +48,9 @@ func oneName(cmd *cobra.Command, args []string) error {
 // mqFailure returns err in words for the command line.
 func mqFailure(verb, name string, err error) error {
 	what := fmt.Sprintf("cannot %s POSIX message queue %s", verb, name)
+	if errors.Is(err, unix.ENOENT) && name == "/" {
+		return fmt.Errorf("%s: the name has nothing behind the slash", what)
+	}
 	if errors.Is(err, unix.ENOENT) && verb == "remove" {
 		return fmt.Errorf("%s: this namespace has none; see \"ipcns ipcs -Q\"", what)
 	}

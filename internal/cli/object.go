@@ -238,6 +238,9 @@ func (k *kind) failure(verb, object string, err error) error {
 	if errors.As(err, &detailed) && detailed.Cause != "" {
 		return fmt.Errorf("%s: %s; see \"ipcns ipcs %s\"", what, detailed.Cause, k.flag)
 	}
+	if verb == "set" && errors.Is(err, unix.EPERM) {
+		return fmt.Errorf("%s: that takes its owner, its creator or CAP_SYS_ADMIN; see \"ipcns ipcs %s\"", what, k.flag)
+	}
 	return fmt.Errorf("%s: %w", what, err)
 }
 

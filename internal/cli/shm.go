@@ -55,7 +55,12 @@ id as id:N, which the other commands take. SIZE may end in k, m or g for units
 of 2^10, 2^20 and 2^30. The key private makes a segment that has none.`),
 		Example: `  ipcns shm create 0x2a 64k
   segment=$(ipcns shm create private 1m); ipcns shm write $segment <file`,
-		Args: objectAndMore("a size"),
+		Args: func(cmd *cobra.Command, args []string) error {
+			if len(args) != 2 {
+				return wrongUsage("%s takes a key and a size; see \"%s --help\"", cmd.CommandPath(), cmd.CommandPath())
+			}
+			return nil
+		},
 		RunE: func(cmd *cobra.Command, args []string) error {
 			flags, err := c.flags()
 			if err != nil {

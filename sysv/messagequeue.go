@@ -31,7 +31,7 @@ func OpenMessageQueue(system ipc.MessageQueues, key ipc.Key) (*MessageQueue, err
 // CreateMessageQueue opens the queue that has the key, or makes one. Flags
 // are permission bits, which hold for a new queue and are asked of one that
 // exists (EACCES), and [ipc.Excl], with which it must be new (EEXIST). The key
-// [ipc.Private] always makes one.
+// [ipc.Private] always makes one. ENOSPC: the limit msgmni.
 func CreateMessageQueue(system ipc.MessageQueues, key ipc.Key, flags int) (*MessageQueue, error) {
 	return getMessageQueue(system, key, flags|ipc.Creat)
 }

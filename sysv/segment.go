@@ -34,7 +34,8 @@ func OpenSegment(system ipc.Segments, key ipc.Key) (*Segment, error) {
 // are asked of one that exists (EACCES), [ipc.Excl], with which it must be new
 // (EEXIST), [ipc.ShmHugetlb] and [ipc.ShmNoReserve]. The key [ipc.Private] always
 // makes one. EINVAL: the segment that exists is smaller, or size is 0 or above
-// the limit shmmax. Stat tells the size of one that exists.
+// the limit shmmax; ENOSPC: the limit shmmni or shmall; ENOMEM: no memory. Stat
+// tells the size of one that exists.
 func CreateSegment(system ipc.Segments, key ipc.Key, size uint64, flags int) (*Segment, error) {
 	return getSegment(system, key, size, flags|ipc.Creat)
 }

@@ -45,8 +45,9 @@ func OpenSemaphoreSet(ctx context.Context, system ipc.SemaphoreSets, key ipc.Key
 // one that has the key, as [OpenSemaphoreSet] does. Flags are permission bits,
 // which hold for a new set and are asked of one that exists (EACCES), and
 // [ipc.Excl], with which it must be new (EEXIST). The key [ipc.Private] always
-// makes one. EINVAL: the set that exists has fewer semaphores; ERANGE: a value is
-// above 32767; EACCES: the permission bits do not let its maker set values.
+// makes one. EINVAL: the set that exists has fewer semaphores, or there are more
+// than the limit semmsl; ERANGE: a value is above 32767; EACCES: the permission
+// bits do not let its maker set values; ENOSPC: the limit semmni or semmns.
 func CreateSemaphoreSet(ctx context.Context, system ipc.SemaphoreSets, key ipc.Key, values []uint16, flags int) (*SemaphoreSet, error) {
 	for {
 		id, err := system.Semget(key, len(values), flags|ipc.Creat|ipc.Excl)
@@ -148,7 +149,8 @@ func SemaphoreSetByID(system ipc.SemaphoreSets, id int) *SemaphoreSet {
 // waits until it can or ctx ends; an operation with [ipc.NoWait] that cannot be done makes it
 // fail with EAGAIN. An operation with [ipc.SemUndo] is given back when the
 // process ends; inside ipcns.Namespace.Do that is soon after Do has returned.
-// ERANGE: a value would pass 32767.
+// ERANGE: a value would pass 32767; EFBIG: there is no such semaphore; E2BIG: more
+// operations than the limit semopm; EINVAL: none.
 func (s *SemaphoreSet) Op(ctx context.Context, ops []ipc.Sembuf) error {
 	if err := s.system.Semop(ctx, s.id, ops); err != nil {
 		return s.failed("semop", opCause(len(ops), err), err)

@@ -36,7 +36,7 @@ platforms: ## build for every platform
 	GOARCH=arm64 $(GO) build ./...
 	GOARCH=arm64 $(GO) vet ./...
 	GOOS=darwin $(GO) vet ./ipc ./sysv ./mqueue
-	GOOS=windows $(GO) vet ./ipc
+	GOOS=windows $(GO) vet ./ipc ./sysv ./mqueue
 
 soak: ## run the tests SOAK=20 times, with the race detector; takes a C compiler
 	@.ci/debian-packages $(TEST_PACKAGES)

@@ -10,7 +10,6 @@ import (
 
 	"github.com/ipcns/ipcns/host"
 	"github.com/ipcns/ipcns/internal/leak/ipctest"
-	"github.com/ipcns/ipcns/internal/sys"
 	"github.com/ipcns/ipcns/ipc"
 	"github.com/ipcns/ipcns/kernel"
 	"golang.org/x/sys/unix"
@@ -38,7 +37,7 @@ var kinds = []struct {
 	{
 		"semaphore sets",
 		func() (int, error) { return ipctest.Semget(0, 1, 0) },
-		func(id int) error { _, errno := sys.Semctl(id, 0, sys.IPCRmid, 0, nil); return failed(errno) },
+		ipctest.SemctlRmid,
 		func() (ids []int, err error) {
 			objects, err := host.SemaphoreSets(kernel.System{})
 			for _, object := range objects {
@@ -50,7 +49,7 @@ var kinds = []struct {
 	{
 		"segments",
 		func() (int, error) { return unix.SysvShmGet(0, 1, 0) },
-		func(id int) error { _, errno := sys.Shmctl(id, sys.IPCRmid, nil); return failed(errno) },
+		ipctest.ShmctlRmid,
 		func() (ids []int, err error) {
 			objects, err := host.Segments(kernel.System{})
 			for _, object := range objects {
@@ -59,13 +58,6 @@ var kinds = []struct {
 			return ids, err
 		},
 	},
-}
-
-func failed(errno syscall.Errno) error {
-	if errno == 0 {
-		return nil
-	}
-	return errno
 }
 
 // TestListsHaveWhatIsThere removes some of the objects that it makes, and

@@ -9,7 +9,6 @@ import (
 	"testing"
 
 	"github.com/ipcns/ipcns/internal/leak/ipctest"
-	"github.com/ipcns/ipcns/internal/sys"
 	"github.com/ipcns/ipcns/ipc"
 	"golang.org/x/sys/unix"
 )
@@ -144,8 +143,8 @@ func TestShmStatAny(t *testing.T) {
 		if info, highest, err := system.ShmInfo(); info != wantInfo || highest != 0 || err != nil {
 			t.Errorf("attached: %+v, highest index %d, error %v, want %+v", info, highest, err, wantInfo)
 		}
-		if _, errno := sys.Shmctl(0, sys.IPCRmid, nil); errno != 0 {
-			return errno
+		if err := ipctest.ShmctlRmid(0); err != nil {
+			return err
 		}
 		_, removed, err := system.ShmStatAny(0)
 		want.Perm.Mode |= ipc.ShmDest

@@ -146,13 +146,15 @@ func TestASignalThatComesTooEarlyIsRepeated(t *testing.T) {
 	cancel()
 	done := start(ns, func() error {
 		id, err := newQueue()
-		errno := kernel.Interruptible(ctx, func() syscall.Errno {
+		if err != nil {
+			return err
+		}
+		return kernel.Interruptible(ctx, func() syscall.Errno {
 			time.Sleep(20 * time.Millisecond)
 			var msg [8]byte
 			_, errno := sys.Msgrcv(id, unsafe.Pointer(&msg), 0, 0, 0)
 			return errno
 		})
-		return errors.Join(err, failed(errno))
 	})
 	select {
 	case err := <-done:
@@ -279,8 +281,7 @@ func TestRandomCancelsLoseAndDoubleNothing(t *testing.T) {
 		for _, m := range messages {
 			c.received(m.typ, m.text)
 		}
-		_, errno := sys.Semctl(set, 0, sys.IPCRmid, 0, nil)
-		return errors.Join(err, failed(errno))
+		return errors.Join(err, ipctest.SemctlRmid(set))
 	})
 	for _, done := range strangers {
 		if err := <-done; !errors.Is(err, syscall.EIDRM) {
@@ -288,13 +289,6 @@ func TestRandomCancelsLoseAndDoubleNothing(t *testing.T) {
 		}
 	}
 	c.check(t)
-}
-
-func failed(errno syscall.Errno) error {
-	if errno == 0 {
-		return nil
-	}
-	return errno
 }
 
 // stranger sleeps until the semaphore set is removed. Any signal with a

@@ -36,6 +36,18 @@ func Semop(id int, operations ...Sembuf) error {
 	return failed("semop", errno)
 }
 
+// SemctlRmid is IPC_RMID of semctl(2).
+func SemctlRmid(id int) error {
+	_, errno := sys.Semctl(id, 0, sys.IPCRmid, 0, nil)
+	return failed("semctl", errno)
+}
+
+// ShmctlRmid is IPC_RMID of shmctl(2).
+func ShmctlRmid(id int) error {
+	_, errno := sys.Shmctl(id, sys.IPCRmid, nil)
+	return failed("shmctl", errno)
+}
+
 // MqOpen is mq_open(2), with the name as the kernel has it: without a slash.
 // The caller closes the descriptor.
 func MqOpen(name string, flags int, mode uint32, attr *sys.MqAttr) (int, error) {

@@ -209,7 +209,9 @@ func (s *SemaphoreSet) one(ctx context.Context, wait, num int, op int16) error {
 
 // Acquire takes 1 away from a semaphore. While its value is 0 it waits, until
 // it is not or ctx ends.
-func (s *SemaphoreSet) Acquire(ctx context.Context, num int) error { return s.one(ctx, waiting, num, -1) }
+func (s *SemaphoreSet) Acquire(ctx context.Context, num int) error {
+	return s.one(ctx, waiting, num, -1)
+}
 
 // TryAcquire is Acquire that fails with EAGAIN instead of waiting.
 func (s *SemaphoreSet) TryAcquire(num int) error {
@@ -220,7 +222,9 @@ func (s *SemaphoreSet) TryAcquire(num int) error {
 func (s *SemaphoreSet) Release(num int) error { return s.one(context.Background(), waiting, num, 1) }
 
 // WaitZero waits until a semaphore is 0 or ctx ends.
-func (s *SemaphoreSet) WaitZero(ctx context.Context, num int) error { return s.one(ctx, waiting, num, 0) }
+func (s *SemaphoreSet) WaitZero(ctx context.Context, num int) error {
+	return s.one(ctx, waiting, num, 0)
+}
 
 // Values returns the values of all semaphores at one moment.
 func (s *SemaphoreSet) Values() ([]uint16, error) {

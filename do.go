@@ -24,7 +24,8 @@ import (
 // thread ends. The undo list of the process is not touched (SEMANTICS A.5.11).
 func (ns *Namespace) Do(f func() error) error {
 	return onThread(func() error {
-		if err := unix.Setns(int(ns.file.Fd()), unix.CLONE_NEWIPC); err != nil {
+		err := ns.control(func(fd int) error { return unix.Setns(fd, unix.CLONE_NEWIPC) })
+		if err != nil {
 			return ns.enterFailure(err)
 		}
 		return f()

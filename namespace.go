@@ -101,10 +101,10 @@ func OpenPath(path string) (*Namespace, error) {
 // OpenFD opens the IPC namespace behind a descriptor. The descriptor stays
 // the caller's.
 func OpenFD(fd int) (*Namespace, error) {
-	name := "descriptor " + strconv.Itoa(fd)
+	name := "behind descriptor " + strconv.Itoa(fd)
 	own, err := unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, 0)
 	if err != nil {
-		return nil, fmt.Errorf("cannot open IPC namespace of %s: %w", name, err)
+		return nil, fmt.Errorf("cannot open IPC namespace %s: %w", name, err)
 	}
 	return fromFile(os.NewFile(uintptr(own), name), name)
 }
@@ -128,6 +128,20 @@ func fromFile(file *os.File, name string) (*Namespace, error) {
 // or descriptor holds it any more.
 func (ns *Namespace) Close() error { return ns.file.Close() }
 
+// control calls f with the descriptor, which Close does not close meanwhile: a
+// number that is used again would be another namespace. EBADF: it is closed.
+func (ns *Namespace) control(f func(fd int) error) error {
+	conn, err := ns.file.SyscallConn()
+	if err != nil {
+		return err
+	}
+	var failure error
+	if err := conn.Control(func(fd uintptr) { failure = f(int(fd)) }); err != nil {
+		return unix.EBADF
+	}
+	return failure
+}
+
 // File returns the nsfs file of the namespace, which is valid until
 // [Namespace.Close]; setns(2) takes its descriptor.
 func (ns *Namespace) File() *os.File { return ns.file }
@@ -135,7 +149,11 @@ func (ns *Namespace) File() *os.File { return ns.file }
 // ID returns the number that the kernel gives no other namespace until the
 // machine stops. It takes a kernel that can tell (ENOTTY): Linux 6.18.
 func (ns *Namespace) ID() (uint64, error) {
-	id, err := sys.NamespaceID(int(ns.file.Fd()))
+	var id uint64
+	err := ns.control(func(fd int) (err error) {
+		id, err = sys.NamespaceID(fd)
+		return err
+	})
 	if err != nil {
 		return 0, fmt.Errorf("cannot read the kernel's id of %s: %w", ns, err)
 	}
@@ -161,11 +179,15 @@ func (ns *Namespace) Initial() bool { return ns.inode == initialInode }
 // the caller's to close. EPERM: it is neither the caller's own user namespace
 // nor below it.
 func (ns *Namespace) Owner() (*os.File, error) {
-	fd, err := sys.NamespaceOwner(int(ns.file.Fd()))
+	var owner int
+	err := ns.control(func(fd int) (err error) {
+		owner, err = sys.NamespaceOwner(fd)
+		return err
+	})
 	if err != nil {
 		return nil, fmt.Errorf("cannot open the owner of %s: %w", ns, err)
 	}
-	return os.NewFile(uintptr(fd), ns.String()+"'s user namespace"), nil
+	return os.NewFile(uintptr(owner), ns.String()+"'s user namespace"), nil
 }
 
 // OwnerUID returns the user who made the user namespace that the namespace

@@ -238,9 +238,9 @@ func TestOpenOfWhatIsNoIPCNamespace(t *testing.T) {
 		{"process 0", pid(0), unix.ESRCH, "cannot open the IPC namespace of process 0: there is no such process"},
 		{"process -1", pid(-1), unix.ESRCH, "cannot open the IPC namespace of process -1: there is no such process"},
 
-		{"descriptor -1", fd(-1), unix.EBADF, "cannot open IPC namespace of descriptor -1: bad file descriptor"},
-		{"the descriptor of a regular file", fd(int(regular.Fd())), unix.EINVAL, fmt.Sprintf("cannot open IPC namespace descriptor %d: it is something else", regular.Fd())},
-		{"the descriptor of a mount namespace", fd(int(mountNamespace.Fd())), unix.EINVAL, fmt.Sprintf("cannot open IPC namespace descriptor %d: it is something else", mountNamespace.Fd())},
+		{"descriptor -1", fd(-1), unix.EBADF, "cannot open IPC namespace behind descriptor -1: bad file descriptor"},
+		{"the descriptor of a regular file", fd(int(regular.Fd())), unix.EINVAL, fmt.Sprintf("cannot open IPC namespace behind descriptor %d: it is something else", regular.Fd())},
+		{"the descriptor of a mount namespace", fd(int(mountNamespace.Fd())), unix.EINVAL, fmt.Sprintf("cannot open IPC namespace behind descriptor %d: it is something else", mountNamespace.Fd())},
 	} {
 		opened := make(chan error, 1)
 		go func() {

@@ -1,6 +1,7 @@
 package ipc
 
 import (
+	"errors"
 	"fmt"
 	"math"
 	"math/bits"
@@ -137,6 +138,9 @@ func ParseSize(text string) (uint64, error) {
 		return 0, fmt.Errorf("%q is not a number; sizes end in k, m or g", text)
 	}
 	n, err := strconv.ParseUint(digits, 10, 64)
+	if errors.Is(err, strconv.ErrRange) {
+		return 0, fmt.Errorf("%s is more than 64 bits hold", text)
+	}
 	if err != nil {
 		return 0, fmt.Errorf("%q is not a number; sizes end in k, m or g", text)
 	}

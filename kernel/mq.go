@@ -5,8 +5,10 @@ package kernel
 import (
 	"cmp"
 	"fmt"
+	"io"
 	"os"
 	"slices"
+	"syscall"
 
 	"github.com/ipcns/ipcns/internal/sys"
 	"github.com/ipcns/ipcns/ipc"
@@ -50,37 +52,57 @@ func mountDetached(context int) (*os.File, error) {
 const mqueueMagic = 0x19800202
 
 // ownMqueueMount opens /dev/mqueue. What it shows is the namespace of whoever
-// mounted it, so the queues there are looked up here too, by name.
+// mounted it. Whether that is the thread's shows in a queue, which has the same
+// device number if it is opened by name; a mount without one is believed.
 func ownMqueueMount() (*os.File, error) {
 	dir, err := os.Open("/dev/mqueue")
 	if err != nil {
 		return nil, noMqueues()
 	}
-	var fs unix.Statfs_t
-	if err := unix.Fstatfs(int(dir.Fd()), &fs); err != nil || fs.Type != mqueueMagic {
+	if own, err := isOwnMqueueMount(dir); err != nil || !own {
 		dir.Close()
-		return nil, noMqueues()
-	}
-	names, err := dir.Readdirnames(1)
-	if err == nil && !hasMqueue(names[0]) {
-		dir.Close()
-		return nil, noMqueues()
-	}
-	if _, err := dir.Seek(0, 0); err != nil {
-		dir.Close()
-		return nil, err
+		return nil, cmp.Or(err, noMqueues())
 	}
 	return dir, nil
 }
 
-// hasMqueue reports whether the thread's namespace has a POSIX queue of that
-// name, given without its slash.
-func hasMqueue(name string) bool {
-	fd, errno := sys.MqOpen(name, unix.O_RDONLY, 0, nil)
-	if errno == 0 {
-		unix.Close(fd)
+func isOwnMqueueMount(dir *os.File) (bool, error) {
+	var fs unix.Statfs_t
+	if err := unix.Fstatfs(int(dir.Fd()), &fs); err != nil || fs.Type != mqueueMagic {
+		return false, err
 	}
-	return errno != unix.ENOENT
+	names, err := dir.Readdirnames(1)
+	if err == io.EOF {
+		return true, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	if _, err := dir.Seek(0, io.SeekStart); err != nil {
+		return false, err
+	}
+	var mount unix.Stat_t
+	if err := unix.Fstat(int(dir.Fd()), &mount); err != nil {
+		return false, err
+	}
+	device, errno := mqueueDevice(names[0])
+	// A queue that may not be opened is there all the same.
+	return errno == unix.EACCES || errno == 0 && device == mount.Dev, nil
+}
+
+// mqueueDevice returns the device number of a POSIX queue of the thread's
+// namespace, whose name is given without its slash.
+func mqueueDevice(name string) (uint64, syscall.Errno) {
+	fd, errno := sys.MqOpen(name, unix.O_RDONLY, 0, nil)
+	if errno != 0 {
+		return 0, errno
+	}
+	defer unix.Close(fd)
+	var st unix.Stat_t
+	if err := unix.Fstat(fd, &st); err != nil {
+		return 0, unix.EBADF
+	}
+	return st.Dev, 0
 }
 
 // noMqueues returns why an ordinary user may not see the POSIX queues.

@@ -5,6 +5,7 @@ package launch
 import (
 	"errors"
 	"fmt"
+	"math"
 	"os"
 	"strconv"
 	"strings"
@@ -202,11 +203,13 @@ func userNamespaceKnob() string {
 	return ""
 }
 
-// knob returns a sysctl and its value, as sysctl(8) writes them.
+// knob returns a sysctl and its value, as sysctl(8) writes them. A user
+// namespace of its own has the highest there is, and it is one of those above
+// that refuses.
 func knob(name string) string {
 	text := "sysctl " + strings.ReplaceAll(name, "/", ".")
 	value, err := os.ReadFile("/proc/sys/" + name)
-	if err != nil {
+	if err != nil || strings.TrimSpace(string(value)) == strconv.Itoa(math.MaxInt32) {
 		return text
 	}
 	return text + " = " + strings.TrimSpace(string(value))

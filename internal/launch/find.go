@@ -29,6 +29,10 @@ func Find(name, path string) (string, error) {
 			dir = "."
 		}
 		file := dir + "/" + name
+		var st unix.Stat_t
+		if unix.Stat(file, &st) != nil {
+			continue // what is in a directory that may not be searched was not found
+		}
 		err := runnable(file)
 		if err == nil {
 			return file, nil

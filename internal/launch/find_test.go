@@ -119,7 +119,11 @@ func TestFindWhereThisUserMayNotLook(t *testing.T) {
 }
 
 func findForNobody() error {
-	file, err := launch.Find("prog", "/proc/self/fd/3")
+	// In PATH, such a directory has nothing.
+	if file, err := launch.Find("prog", "/proc/self/fd/3"); err == nil || err.(*launch.Error).Status != launch.StatusNotFound {
+		return fmt.Errorf("found %q, error %v", file, err)
+	}
+	file, err := launch.Find("/proc/self/fd/3/prog", "")
 	fmt.Print(file)
 	tell(err)
 	return nil

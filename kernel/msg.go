@@ -44,11 +44,29 @@ func (m *msgbuf) text() []byte { return m.bytes[mtypeSize:] }
 
 func (m *msgbuf) pointer() unsafe.Pointer { return unsafe.Pointer(&m.bytes[0]) }
 
+// smallText is the length of a text whose msgbuf fits on the stack.
+const smallText = 120
+
 // Msgsnd is msgsnd(2).
 func (System) Msgsnd(ctx context.Context, id int, typ int64, text []byte, flags int) error {
 	if err := ctx.Err(); err != nil && flags&ipc.NoWait == 0 {
 		return err
 	}
+	if len(text) > smallText {
+		return sendLarge(ctx, id, typ, text, flags)
+	}
+	var small [mtypeSize + smallText]byte
+	binary.NativeEndian.PutUint64(small[:], uint64(typ))
+	copy(small[mtypeSize:], text)
+	errno := sys.Msgsnd(uncut(id), unsafe.Pointer(&small), len(text), flags|ipc.NoWait)
+	if errno == syscall.EAGAIN && flags&ipc.NoWait == 0 {
+		return sendLarge(ctx, id, typ, text, flags)
+	}
+	return failed("msgsnd", errno)
+}
+
+// sendLarge sends a text of any length, and sleeps if it has to.
+func sendLarge(ctx context.Context, id int, typ int64, text []byte, flags int) error {
 	m := newMsgbuf(len(text))
 	defer msgbufs.Put(m)
 	binary.NativeEndian.PutUint64(m.bytes, uint64(typ))
@@ -71,6 +89,24 @@ func (System) Msgrcv(ctx context.Context, id int, typ int64, text []byte, flags 
 	if flags&ipc.MsgCopy != 0 {
 		now = flags // EINVAL without IPC_NOWAIT
 	}
+	if len(text) > smallText {
+		return receiveLarge(ctx, id, typ, text, flags, now)
+	}
+	var small [mtypeSize + smallText]byte
+	n, errno := sys.Msgrcv(uncut(id), unsafe.Pointer(&small), len(text), typ, now)
+	if errno == syscall.ENOMSG && flags&ipc.NoWait == 0 {
+		return receiveLarge(ctx, id, typ, text, flags, now)
+	}
+	if errno != 0 {
+		return 0, 0, failed("msgrcv", errno)
+	}
+	copy(text, small[mtypeSize:mtypeSize+n])
+	return int64(binary.NativeEndian.Uint64(small[:])), n, nil
+}
+
+// receiveLarge receives a text of any length, and sleeps if it has to. Now
+// are the flags with which it does not.
+func receiveLarge(ctx context.Context, id int, typ int64, text []byte, flags, now int) (int64, int, error) {
 	m := newMsgbuf(len(text))
 	defer msgbufs.Put(m)
 	n, errno := sys.Msgrcv(uncut(id), m.pointer(), len(text), typ, now)

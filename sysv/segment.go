@@ -6,6 +6,7 @@ import (
 	"io"
 	"runtime/debug"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"unsafe"
 
@@ -16,6 +17,7 @@ import (
 type Segment struct {
 	object
 	system ipc.Segments
+	size   atomic.Uint64 // 0 when not known yet
 }
 
 const segmentKind = "segment"
@@ -45,7 +47,7 @@ func getSegment(system ipc.Segments, key ipc.Key, size uint64, flags int) (*Segm
 	if err != nil {
 		return nil, getFailed("shmget", segmentKind, key, getSegmentCause(system, size, flags, err), err)
 	}
-	return &Segment{object{kind: segmentKind, id: id, key: key}, system}, nil
+	return &Segment{object: object{kind: segmentKind, id: id, key: key}, system: system}, nil
 }
 
 func getSegmentCause(system ipc.Segments, size uint64, flags int, err error) string {
@@ -67,7 +69,7 @@ func getSegmentCause(system ipc.Segments, size uint64, flags int, err error) str
 // SegmentByID returns the segment of that id. Whether there is one, the first
 // call on it tells.
 func SegmentByID(system ipc.Segments, id int) *Segment {
-	return &Segment{object{kind: segmentKind, id: id, byID: true}, system}
+	return &Segment{object: object{kind: segmentKind, id: id, byID: true}, system: system}
 }
 
 // Attach maps the segment into the process, for reading and writing, or with
@@ -79,12 +81,22 @@ func (s *Segment) Attach(flags int) (*Attachment, error) {
 	if err != nil {
 		return nil, s.failed("shmat", causeOf(err), err)
 	}
-	ds, err := s.system.ShmctlStat(s.id)
+	size, err := s.fixedSize()
 	if err != nil {
 		s.system.Shmdt(memory)
 		return nil, s.failed("shmctl(IPC_STAT)", causeOf(err), err)
 	}
-	return &Attachment{segment: s, memory: memory, size: int(ds.Segsz), readOnly: flags&ipc.ShmRdonly != 0}, nil
+	return &Attachment{segment: s, memory: memory, size: size, readOnly: flags&ipc.ShmRdonly != 0}, nil
+}
+
+// fixedSize returns the size that the segment was made with. It asks once.
+func (s *Segment) fixedSize() (int, error) {
+	if size := s.size.Load(); size > 0 {
+		return int(size), nil
+	}
+	ds, err := s.system.ShmctlStat(s.id)
+	s.size.Store(ds.Segsz)
+	return int(ds.Segsz), err
 }
 
 // Stat returns the segment's state. EACCES: it may not be read.

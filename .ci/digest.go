@@ -60,6 +60,7 @@ func main() {
 			skipped[why] = append(skipped[why], e.Test)
 			delete(said, t)
 		case "pass":
+			fmt.Print(counted(said[t]))
 			delete(said, t)
 		}
 	}
@@ -69,6 +70,19 @@ func main() {
 	for _, why := range reasons {
 		fmt.Printf("%s: %s\n", why, strings.Join(skipped[why], ", "))
 	}
+}
+
+// counted is what a test that has passed wants to be seen: the lines with the
+// word prove, in which the conformance suite counts its cases.
+func counted(said string) string {
+	var b strings.Builder
+	for line := range strings.Lines(said) {
+		if _, count, found := strings.Cut(line, ".go:"); found && strings.Contains(count, " cases prove ") {
+			_, text, _ := strings.Cut(count, ": ")
+			b.WriteString("        " + text)
+		}
+	}
+	return b.String()
 }
 
 // reason is the last that a skipped test has said, without the place. What

@@ -148,6 +148,18 @@ func addCommands(root *cobra.Command, args []string) {
 		addCommand(root, make())
 	}
 	addCommand(root, newLimitsTopic())
+	root.InitDefaultHelpCmd()
+	if help, _, err := root.Find([]string{"help"}); err == nil {
+		help.Args = knownCommand
+	}
+}
+
+// knownCommand refuses help about what there is not.
+func knownCommand(cmd *cobra.Command, args []string) error {
+	if found, rest, err := cmd.Root().Find(args); err != nil || found == cmd.Root() && len(rest) > 0 {
+		return wrongUsage("no help about %q; see \"ipcns help\"", strings.Join(args, " "))
+	}
+	return nil
 }
 
 // addCommand adds a command, whose line of usage is complete as it is.

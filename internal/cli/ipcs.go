@@ -34,7 +34,7 @@ CAP_SYS_ADMIN, or a mount of the namespace's mqueue file system at /dev/mqueue.
   ipcns ipcs -m -p               who made and last used the segments
   ipcns ipcs -n pid:4242         in the namespace of another process
   ipcns ipcs -s -i 0             the semaphores of one set
-  ipcns ipcs --json | jq '.message_queues[] | select(.messages > 0)'`,
+  ipcns ipcs --json | jq '.message_queues[] | select(.qnum > 0)'`,
 		Args: noArguments,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			var err error

@@ -96,6 +96,8 @@ func open(reference string) (*ipcns.Namespace, error) {
 			return nil, wrongUsage("%q is no process; write pid:NUMBER", reference)
 		}
 		return ipcns.OpenPID(pid)
+	case reference == "path:":
+		return nil, wrongUsage("%q names no file; write path:FILE", reference)
 	case kind == "path":
 		return ipcns.OpenPath(rest)
 	case kind == "ipc":

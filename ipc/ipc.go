@@ -46,3 +46,6 @@ type PermSet struct {
 	UID, GID uint32
 	Mode     uint32 // the nine permission bits
 }
+
+// Set returns what IPC_SET takes to leave an object as it is.
+func (p Perm) Set() PermSet { return PermSet{UID: p.UID, GID: p.GID, Mode: p.Mode & 0o777} }

@@ -187,7 +187,7 @@ func (q *MessageQueue) set(change func(*ipc.MsqidSet)) error {
 	if err := same(found, q.id, err); err != nil {
 		return q.failed("msgctl(MSG_STAT_ANY)", causeOf(err), err)
 	}
-	set := ipc.MsqidSet{PermSet: unchanged(ds.Perm), Qbytes: ds.Qbytes}
+	set := ipc.MsqidSet{PermSet: ds.Perm.Set(), Qbytes: ds.Qbytes}
 	change(&set)
 	if err := q.system.MsgctlSet(q.id, set); err != nil {
 		return q.failed("msgctl(IPC_SET)", q.setCause(set.Qbytes, err), err)

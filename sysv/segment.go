@@ -124,7 +124,7 @@ func (s *Segment) set(change func(*ipc.PermSet)) error {
 	if err := same(found, s.id, err); err != nil {
 		return s.failed("shmctl(SHM_STAT_ANY)", causeOf(err), err)
 	}
-	set := unchanged(ds.Perm)
+	set := ds.Perm.Set()
 	change(&set)
 	err = s.system.ShmctlSet(s.id, set)
 	return s.failed("shmctl(IPC_SET)", setCause(err), err)

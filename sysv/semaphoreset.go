@@ -310,7 +310,7 @@ func (s *SemaphoreSet) set(change func(*ipc.PermSet)) error {
 	if err := same(found, s.id, err); err != nil {
 		return s.failed("semctl(SEM_STAT_ANY)", causeOf(err), err)
 	}
-	set := unchanged(ds.Perm)
+	set := ds.Perm.Set()
 	change(&set)
 	err = s.system.SemctlSet(s.id, set)
 	return s.failed("semctl(IPC_SET)", setCause(err), err)

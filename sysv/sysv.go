@@ -120,8 +120,3 @@ func same(found, id int, err error) error {
 	}
 	return err
 }
-
-// unchanged returns what IPC_SET takes to leave an object as it is.
-func unchanged(perm ipc.Perm) ipc.PermSet {
-	return ipc.PermSet{UID: perm.UID, GID: perm.GID, Mode: perm.Mode & 0o777}
-}

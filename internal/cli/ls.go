@@ -43,7 +43,7 @@ users are seen by root alone.
 				return err
 			}
 			if asJSON {
-				return writeJSON(cmd.OutOrStdout(), struct {
+				return listing.WriteJSON(cmd.OutOrStdout(), struct {
 					Namespaces []namespaceRow `json:"namespaces"`
 					Unseen     int            `json:"unseen_processes"`
 				}{rows, unseen})
@@ -220,11 +220,4 @@ func terminalWidth() int {
 		return 0
 	}
 	return int(size.Col)
-}
-
-func writeJSON(w io.Writer, v any) error {
-	encoder := json.NewEncoder(w)
-	encoder.SetIndent("", "  ")
-	encoder.SetEscapeHTML(false)
-	return encoder.Encode(v)
 }

@@ -9,6 +9,7 @@ import (
 	"io"
 	"strconv"
 
+	"github.com/ipcns/ipcns/internal/listing"
 	"github.com/ipcns/ipcns/internal/oneline"
 	"github.com/ipcns/ipcns/ipc"
 	"github.com/ipcns/ipcns/mqueue"
@@ -235,7 +236,7 @@ func newMqStat() *cobra.Command {
 					return mqFailure("show", args[0], err)
 				}
 				if asJSON {
-					return writeJSON(cmd.OutOrStdout(), struct {
+					return listing.WriteJSON(cmd.OutOrStdout(), struct {
 						Name     string `json:"name"`
 						Maxmsg   int    `json:"maxmsg"`
 						Msgsize  int    `json:"msgsize"`

@@ -30,7 +30,7 @@ var messageQueues = kind{
 		if err != nil {
 			return err
 		}
-		set := ipc.MsqidSet{PermSet: ipc.PermSet{UID: ds.Perm.UID, GID: ds.Perm.GID, Mode: ds.Perm.Mode & 0o777}, Qbytes: ds.Qbytes}
+		set := ipc.MsqidSet{PermSet: ds.Perm.Set(), Qbytes: ds.Qbytes}
 		change(&set.PermSet)
 		return system.MsgctlSet(id, set)
 	},

@@ -34,7 +34,7 @@ var semaphoreSets = kind{
 		if err != nil {
 			return err
 		}
-		set := ipc.PermSet{UID: ds.Perm.UID, GID: ds.Perm.GID, Mode: ds.Perm.Mode & 0o777}
+		set := ds.Perm.Set()
 		change(&set)
 		return system.SemctlSet(id, set)
 	},
@@ -188,7 +188,7 @@ the value of that semaphore alone.`),
 					return k.failure("show", args[0], err)
 				}
 				if asJSON {
-					return writeJSON(cmd.OutOrStdout(), sems)
+					return listing.WriteJSON(cmd.OutOrStdout(), sems)
 				}
 				return showSemaphores(cmd.OutOrStdout(), sems)
 			})

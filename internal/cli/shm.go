@@ -28,7 +28,7 @@ var segments = kind{
 		if err != nil {
 			return err
 		}
-		set := ipc.PermSet{UID: ds.Perm.UID, GID: ds.Perm.GID, Mode: ds.Perm.Mode & 0o777}
+		set := ds.Perm.Set()
 		change(&set)
 		return system.ShmctlSet(id, set)
 	},
@@ -117,7 +117,7 @@ is shown in hexadecimal. N may end in k, m or g.`),
 			return t.do(cmd, func(system ipc.System) error {
 				return k.attached(system, args[0], ipc.ShmRdonly, "read", func(a *sysv.Attachment) error {
 					section := io.NewSectionReader(a, int64(min(from, math.MaxInt64)), int64(min(size, math.MaxInt64)))
-					return printSection(cmd.OutOrStdout(), section, a)
+					return printSection(cmd.OutOrStdout(), section)
 				})
 			})
 		},
@@ -128,7 +128,7 @@ is shown in hexadecimal. N may end in k, m or g.`),
 	return cmd
 }
 
-func printSection(w io.Writer, section *io.SectionReader, a *sysv.Attachment) error {
+func printSection(w io.Writer, section *io.SectionReader) error {
 	if terminalWidth() == 0 {
 		_, err := io.Copy(w, section)
 		return err

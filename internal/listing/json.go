@@ -148,20 +148,22 @@ func (r Report) JSON(w io.Writer, system ipc.System) error {
 		if err != nil {
 			return err
 		}
-		return writeJSON(w, map[string]any{"limits": limitFacts(limits)})
+		return WriteJSON(w, map[string]any{"limits": limitFacts(limits)})
 	case Summary:
 		if err := r.each(func(k *kind) error { return k.sum(&summary, from) }); err != nil {
 			return err
 		}
-		return writeJSON(w, map[string]any{"summary": summary})
+		return WriteJSON(w, map[string]any{"summary": summary})
 	}
 	if err := r.each(func(k *kind) error { return k.list(&document, from) }); err != nil {
 		return err
 	}
-	return writeJSON(w, document)
+	return WriteJSON(w, document)
 }
 
-func writeJSON(w io.Writer, value any) error {
+// WriteJSON prints a value as every list of ipcns does: indented, with a newline
+// at its end.
+func WriteJSON(w io.Writer, value any) error {
 	encoder := json.NewEncoder(w)
 	encoder.SetIndent("", "  ")
 	encoder.SetEscapeHTML(false)

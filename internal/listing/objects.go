@@ -74,7 +74,7 @@ func (r Report) ObjectJSON(w io.Writer, system ipc.System, id int) error {
 	if err != nil {
 		return err
 	}
-	return writeJSON(w, facts)
+	return WriteJSON(w, facts)
 }
 
 // kindWithIDs returns the only selected kind.

@@ -178,7 +178,7 @@ func TestDoSparesTheMainThread(t *testing.T) {
 
 // held is the stack of a goroutine that holds the main thread while another
 // one runs the function.
-var held = regexp.MustCompile(`ipcns\.onThread\(.*\n.*\n.*ipcns\.onThread\.func1\(`)
+var held = regexp.MustCompile(`thread\.Do\(.*\n.*\n.*thread\.Do\.func1\(`)
 
 func sparingTheMainThread() error {
 	before, err := here()

@@ -18,6 +18,7 @@ import (
 	"syscall"
 
 	"github.com/ipcns/ipcns/internal/sys"
+	"github.com/ipcns/ipcns/internal/thread"
 	"golang.org/x/sys/unix"
 )
 
@@ -33,7 +34,7 @@ type Namespace struct {
 // namespaces that user.max_ipc_namespaces allows (ENOSPC).
 func New() (*Namespace, error) {
 	var ns *Namespace
-	err := onThread(func() error {
+	err := thread.Do(func() error {
 		if err := unix.Unshare(unix.CLONE_NEWIPC); err != nil {
 			return newFailure(err)
 		}

@@ -73,6 +73,22 @@ func setLimit(limits *ipc.Limits, name, text string) error {
 	return err
 }
 
+// SetLimit changes a limit of the namespace. That is up to uid 0 of the user
+// namespace that owns it (EACCES, EPERM; SEMANTICS A.2.13). EINVAL or ERANGE:
+// the value is out of range.
+func (s System) SetLimit(setting ipc.LimitSetting) error {
+	limits, err := s.Limits()
+	if err != nil {
+		return err
+	}
+	*setting.Of(&limits) = setting.Value
+	path, content, err := LimitFile(setting.Name, &limits)
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(path, []byte(content), 0)
+}
+
 // LimitFile returns the file that holds the limit of that name and what to
 // write there for the values in limits. Limits that share the file are
 // written together.

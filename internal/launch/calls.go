@@ -3,6 +3,7 @@
 package launch
 
 import (
+	"encoding/binary"
 	"runtime"
 	"syscall"
 	"unsafe"
@@ -13,22 +14,29 @@ type call struct {
 	number uintptr
 	args   []arg
 	pass   bool          // its result is the first argument of the next call
+	result []byte        // its result is stored here, in 8 bytes
 	except syscall.Errno // an error that is none
 	step   step          // what the call is for
 }
 
-// An arg is an argument of a call: a number, or a pointer to a string that
-// ends in a NUL.
+// An arg is an argument of a call: a number, a pointer to a string that ends
+// in a NUL, or a pointer to memory that the call fills.
 type arg struct {
 	number uintptr
 	text   string
+	memory []byte
 }
 
 func number[N ~int | ~uintptr](n N) arg { return arg{number: uintptr(n)} }
 
 func text(s string) arg { return arg{text: s + "\x00"} }
 
+func memory(b []byte) arg { return arg{memory: b} }
+
 func (a arg) value() uintptr {
+	if a.memory != nil {
+		return uintptr(unsafe.Pointer(unsafe.SliceData(a.memory)))
+	}
 	if a.text != "" {
 		return uintptr(unsafe.Pointer(unsafe.StringData(a.text)))
 	}
@@ -52,6 +60,9 @@ func run(calls []call) error {
 		}
 		if c.pass && errno == 0 {
 			passed = []arg{number(result)}
+		}
+		if c.result != nil && errno == 0 {
+			binary.NativeEndian.PutUint64(c.result, uint64(result))
 		}
 	}
 	return nil

@@ -70,7 +70,10 @@ const (
 	stepSlave        step = "slave"
 	stepEnterUser    step = "enter-user"
 	stepEnterIPC     step = "enter-ipc"
+	stepEnterMount   step = "enter-mount"
 	stepCapabilities step = "capabilities"
+	stepLook         step = "look"
+	stepEmpty        step = "empty"
 	stepMemfd        step = "memfd"
 	stepSelf         step = "self"
 )
@@ -79,6 +82,7 @@ const (
 	limitWord = "limit "
 	mountWord = "mount "
 	execWord  = "exec "
+	dirWord   = "directory "
 )
 
 func limitStep(s ipc.LimitSetting) step {
@@ -88,8 +92,9 @@ func limitStep(s ipc.LimitSetting) step {
 // stepDev is a call of what gives the program a /dev with a place for mqueue.
 const stepDev = step(mountWord + devPath)
 
-func mountStep(at string) step  { return step(mountWord + at) }
-func execStep(path string) step { return step(execWord + path) }
+func mountStep(at string) step      { return step(mountWord + at) }
+func execStep(path string) step     { return step(execWord + path) }
+func directoryStep(dir string) step { return step(dirWord + dir) }
 
 // failure returns the error for errno at the step.
 func (s step) failure(errno syscall.Errno) error {
@@ -100,6 +105,8 @@ func (s step) failure(errno syscall.Errno) error {
 		e.text = limitFailure(subject, errno)
 	case mountWord:
 		e.text = mountFailure(subject, errno)
+	case dirWord:
+		e.text = fmt.Sprintf("cannot enter the working directory %s in the namespace: %v; go to one that is there, such as /", subject, errno)
 	case execWord:
 		e.Status, e.text = execFailure(subject, errno)
 	default:
@@ -169,6 +176,12 @@ func namespaceFailure(s step, errno syscall.Errno) string {
 		return fmt.Sprintf("cannot enter the user namespace that owns the IPC namespace: %v; run as root", errno)
 	case stepEnterIPC:
 		return fmt.Sprintf("cannot enter the IPC namespace: %v; run as root", errno)
+	case stepEnterMount:
+		return fmt.Sprintf("cannot enter the mount namespace: %v; run as root", errno)
+	case stepLook:
+		return fmt.Sprintf("cannot look into the IPC namespace: %v", errno)
+	case stepEmpty:
+		return fmt.Sprintf("cannot destroy what is in the IPC namespace: %v", errno)
 	case stepCapabilities:
 		return fmt.Sprintf("cannot keep the capabilities of the user namespace: %v; run as root", errno)
 	case stepMemfd:

@@ -25,7 +25,7 @@ const (
 
 // The words of a record and of the header, as stub_*.s reads them.
 const (
-	recordWords = 10 // number, 6 arguments, pass, except, step
+	recordWords = 10 // number, 6 arguments, place for the result, except, step
 	headerWords = 4  // first call, calls after a failure, place of the errno, place of the step
 )
 
@@ -42,7 +42,22 @@ const unexplained = "ipcns: cannot start the program\n"
 
 // A layout is data being laid out at dataAddress.
 type layout struct {
-	data []byte
+	data   []byte
+	memory map[*byte]uint64 // where the stub has what is memory here
+}
+
+func newLayout() *layout {
+	l := &layout{memory: map[*byte]uint64{}}
+	l.words(make([]uint64, headerWords)...)
+	return l
+}
+
+// setHeader says which records the stub begins with, which it goes on with
+// after a failure, and where it puts the error number and the step of that.
+func (l *layout) setHeader(first, failure, errno, step uint64) {
+	for i, w := range [headerWords]uint64{first, failure, errno, step} {
+		l.setWord(dataAddress+uint64(i)*8, w)
+	}
 }
 
 func (l *layout) end() uint64 { return dataAddress + uint64(len(l.data)) }
@@ -77,23 +92,46 @@ func (l *layout) list(items []string) uint64 {
 	return l.words(pointers...)
 }
 
+// place returns the address of memory that calls fill.
+func (l *layout) place(b []byte) uint64 {
+	first := unsafe.SliceData(b)
+	if l.memory[first] == 0 {
+		l.memory[first] = l.words(make([]uint64, (len(b)+7)/8)...)
+	}
+	return l.memory[first]
+}
+
+func (l *layout) arg(a arg) uint64 {
+	switch {
+	case a.memory != nil:
+		return l.place(a.memory)
+	case a.text != "":
+		return l.text(a.text)
+	}
+	return uint64(a.number)
+}
+
 // calls appends the records of the calls and returns the address of the first.
 func (l *layout) calls(calls []call) uint64 {
 	records := make([]uint64, 0, len(calls)*recordWords)
 	for _, c := range calls {
 		record := [recordWords]uint64{0: uint64(c.number), 8: uint64(c.except), 9: l.text(string(c.step))}
 		for i, a := range c.args {
-			record[1+i] = uint64(a.number)
-			if a.text != "" {
-				record[1+i] = l.text(a.text)
-			}
+			record[1+i] = l.arg(a)
 		}
-		if c.pass {
-			record[7] = 1
+		if c.result != nil {
+			record[7] = l.place(c.result)
 		}
 		records = append(records, record[:]...)
 	}
-	return l.words(records...)
+	first := l.words(records...)
+	for i, c := range calls {
+		if c.pass {
+			next := first + uint64(i+1)*recordWords*8
+			l.setWord(first+uint64(i*recordWords+7)*8, next+8)
+		}
+	}
+	return first
 }
 
 // layOut returns the data of the stub for a plan. The stub makes the plan's
@@ -101,8 +139,7 @@ func (l *layout) calls(calls []call) uint64 {
 // descriptor self with the arguments of explain, in which the step and the
 // error number stand.
 func layOut(calls []call, p Program, self int) []byte {
-	var l layout
-	l.words(make([]uint64, headerWords)...)
+	l := newLayout()
 	environment := l.list(p.Env)
 
 	// A file without a format that the kernel knows is a shell script, as
@@ -120,12 +157,14 @@ func layOut(calls []call, p Program, self int) []byte {
 		{number: unix.SYS_EXECVEAT, args: []arg{number(self), text(""), number(uintptr(explain)), number(uintptr(environment)), number(unix.AT_EMPTY_PATH)}},
 		// Only if that failed too.
 		{number: unix.SYS_WRITE, args: []arg{number(2), text(unexplained), number(len(unexplained))}},
-		{number: unix.SYS_EXIT_GROUP, args: []arg{number(StatusFailed)}},
+		exitGroup(StatusFailed),
 	})
-	for i, w := range [headerWords]uint64{first, failure, errno, explain + 2*8} {
-		l.setWord(dataAddress+uint64(i)*8, w)
-	}
+	l.setHeader(first, failure, errno, explain+2*8)
 	return l.data
+}
+
+func exitGroup(status int) call {
+	return call{number: unix.SYS_EXIT_GROUP, args: []arg{number(status)}}
 }
 
 // program returns what stands before the data in the file: the ELF header,
@@ -165,21 +204,34 @@ func program(dataSize int) []byte {
 
 // becomeStub replaces this process by the stub program for a plan.
 func becomeStub(calls []call, p Program, self int) error {
-	data := layOut(calls, p, self)
+	file, err := stubFile(layOut(calls, p, self))
+	if err != nil {
+		return err
+	}
+	defer unix.Close(file)
+	err = exec(stubPath(file), []string{"ipcns"}, nil)
+	return stepMemfd.failure(errnoOf(err))
+}
+
+// stubFile returns a descriptor of the stub program with the data.
+func stubFile(data []byte) (int, error) {
 	file, err := unix.MemfdCreate("ipcns", unix.MFD_CLOEXEC|unix.MFD_EXEC)
 	if err == unix.EINVAL { // before Linux 6.3, which has MFD_EXEC
 		file, err = unix.MemfdCreate("ipcns", unix.MFD_CLOEXEC)
 	}
 	if err != nil {
-		return stepMemfd.failure(errnoOf(err))
+		return -1, stepMemfd.failure(errnoOf(err))
 	}
-	defer unix.Close(file)
-	if _, err := unix.Pwrite(file, program(len(data)), 0); err != nil {
-		return stepMemfd.failure(errnoOf(err))
+	for _, part := range []struct {
+		content []byte
+		offset  int64
+	}{{program(len(data)), 0}, {data, dataOffset}} {
+		if _, err := unix.Pwrite(file, part.content, part.offset); err != nil {
+			unix.Close(file)
+			return -1, stepMemfd.failure(errnoOf(err))
+		}
 	}
-	if _, err := unix.Pwrite(file, data, dataOffset); err != nil {
-		return stepMemfd.failure(errnoOf(err))
-	}
-	err = exec("/proc/self/fd/"+strconv.Itoa(file), []string{"ipcns"}, nil)
-	return stepMemfd.failure(errnoOf(err))
+	return file, nil
 }
+
+func stubPath(file int) string { return "/proc/self/fd/" + strconv.Itoa(file) }

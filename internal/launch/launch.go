@@ -12,7 +12,6 @@
 package launch
 
 import (
-	"encoding/binary"
 	"os"
 	"runtime"
 	"strconv"
@@ -58,10 +57,11 @@ func InNew(ns Namespace, p Program) error {
 // directly makes the namespace on the calling thread and becomes p.
 func directly(ns Namespace, p Program) error {
 	runtime.LockOSThread()
-	calls, err := planNamespace(ns, false)
+	calls, release, err := planNamespace(ns, false)
 	if err != nil {
 		return err
 	}
+	defer release()
 	if err := run(calls); err != nil {
 		return err
 	}
@@ -94,21 +94,12 @@ func execute(p Program) error {
 
 // inUserNamespace makes the namespace in a new user namespace and becomes p.
 func inUserNamespace(ns Namespace, p Program) error {
-	calls, err := planNamespace(ns, true)
+	calls, release, err := planInUser(ns, len(ns.Limits) > 0)
 	if err != nil {
 		return err
 	}
-	uid, gid := os.Geteuid(), os.Getegid()
-	insideUID, insideGID := uid, gid
-	if ns.Root || len(ns.Limits) > 0 {
-		insideUID, insideGID = 0, 0
-	}
-	plan := append(newUser(insideUID, uid, insideGID, gid), calls...)
-	if !ns.Root && (insideUID != uid || insideGID != gid) {
-		// Uid 0 has set the limits; the program gets its own uid back.
-		plan = append(plan, newUser(uid, insideUID, gid, insideGID)...)
-	}
-	return viaStub(plan, p)
+	defer release()
+	return viaStub(calls, p)
 }
 
 // viaStub lets the stub make the calls and become p. The descriptors in keep
@@ -130,40 +121,4 @@ func viaStub(calls []call, p Program, keep ...int) error {
 		closing = append(closing, call{number: unix.SYS_FCNTL, args: []arg{number(fd), number(unix.F_SETFD), number(unix.FD_CLOEXEC)}, step: stepSelf})
 	}
 	return becomeStub(append(closing, calls...), p, self)
-}
-
-// Inside starts this program again, with other arguments, in the namespace
-// behind the descriptor ipcNS, whose owner is the user namespace behind
-// userNS, with a mount namespace of its own. It is the way of an ordinary
-// user, who may enter what belongs to a user namespace of theirs, but only
-// together with that. The program gets the capabilities to look at everything
-// there. Inside returns only if that failed, with an [*Error].
-func Inside(userNS, ipcNS int, args, env []string) error {
-	calls := []call{
-		{number: unix.SYS_SETNS, args: []arg{number(userNS), number(unix.CLONE_NEWUSER)}, step: stepEnterUser},
-		{number: unix.SYS_SETNS, args: []arg{number(ipcNS), number(unix.CLONE_NEWIPC)}, step: stepEnterIPC},
-		{number: unix.SYS_UNSHARE, args: []arg{number(unix.CLONE_NEWNS)}, step: stepMount},
-	}
-	return viaStub(append(calls, keepCapabilities(unix.CAP_SYS_ADMIN, unix.CAP_DAC_OVERRIDE)...), Program{selfPath, args, env}, userNS, ipcNS)
-}
-
-// keepCapabilities lets the capabilities of a user namespace outlive execve,
-// which only uid 0 keeps otherwise; see capabilities(7).
-func keepCapabilities(capabilities ...int) []call {
-	var set uint32
-	for _, c := range capabilities {
-		set |= 1 << c
-	}
-	var header, data []byte
-	for _, w := range [...]uint32{unix.LINUX_CAPABILITY_VERSION_3, 0} {
-		header = binary.NativeEndian.AppendUint32(header, w)
-	}
-	for _, w := range [...]uint32{set, set, set, 0, 0, 0} { // effective, permitted, inheritable, and those above 31
-		data = binary.NativeEndian.AppendUint32(data, w)
-	}
-	calls := []call{{number: unix.SYS_CAPSET, args: []arg{text(string(header)), text(string(data))}, step: stepCapabilities}}
-	for _, c := range capabilities {
-		calls = append(calls, call{number: unix.SYS_PRCTL, args: []arg{number(unix.PR_CAP_AMBIENT), number(unix.PR_CAP_AMBIENT_RAISE), number(c), {}, {}}, step: stepCapabilities})
-	}
-	return calls
 }

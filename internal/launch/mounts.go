@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -23,45 +24,55 @@ const (
 
 // planMounts gives the program its own mount namespace with what it does not
 // share. A mount made there stays there, and one made on the host later is
-// seen there too.
-func planMounts(ns Namespace, inUser bool) ([]call, error) {
+// seen there too. For release see planNamespace.
+func planMounts(ns Namespace, inUser bool) (calls []call, release func(), err error) {
+	release = func() {}
 	if !ns.Mqueue && !ns.Shm {
-		return nil, nil
-	}
-	calls := []call{
-		{number: unix.SYS_UNSHARE, args: []arg{number(unix.CLONE_NEWNS)}, step: stepMount},
-		{number: unix.SYS_MOUNT, args: []arg{text("none"), text("/"), {}, number(unix.MS_REC | unix.MS_SLAVE), {}}, step: stepSlave},
-	}
-	if ns.Mqueue {
-		dev, err := planDev(inUser)
-		if err != nil {
-			return nil, err
-		}
-		calls = append(append(calls, dev...),
-			mount("mqueue", mqueuePath, unix.MS_NOSUID|unix.MS_NODEV|unix.MS_NOEXEC, ""))
+		return nil, release, nil
 	}
 	if ns.Shm {
 		if _, err := os.Stat(shmPath); err != nil {
-			return nil, mountStep(shmPath).failure(errnoOf(err))
+			return nil, nil, mountStep(shmPath).failure(errnoOf(err))
 		}
+	}
+	calls = slices.Clone(newMount)
+	if ns.Mqueue {
+		var dev []call
+		if dev, release, err = planDev(inUser); err != nil {
+			return nil, nil, err
+		}
+		calls = append(append(calls, dev...), mountMqueue(mqueuePath))
+	}
+	if ns.Shm {
 		calls = append(calls, mount("tmpfs", shmPath, unix.MS_NOSUID|unix.MS_NODEV, "mode=1777"))
 	}
-	return calls, nil
+	return calls, release, nil
+}
+
+// newMount makes a mount namespace that follows the host's.
+var newMount = []call{
+	{number: unix.SYS_UNSHARE, args: []arg{number(unix.CLONE_NEWNS)}, step: stepMount},
+	{number: unix.SYS_MOUNT, args: []arg{text("none"), text("/"), {}, number(unix.MS_REC | unix.MS_SLAVE), {}}, step: stepSlave},
+}
+
+func mountMqueue(at string) call {
+	return mount("mqueue", at, unix.MS_NOSUID|unix.MS_NODEV|unix.MS_NOEXEC, "")
 }
 
 // planDev makes sure that there is a directory to mount /dev/mqueue on. The
 // host's own /dev, which everyone shares, may not get one from us: where it
 // has none, the program gets a /dev with all that the host's holds, and that.
-func planDev(inUser bool) ([]call, error) {
+func planDev(inUser bool) (calls []call, release func(), err error) {
 	if _, err := os.Stat(mqueuePath); err == nil {
-		return nil, nil
+		return nil, func() {}, nil
 	}
 	// The descriptor holds the number that the host's /dev, as the mount
 	// namespace shows it, gets in the plan.
 	fd, err := unix.Open(devPath, unix.O_PATH|unix.O_CLOEXEC, 0)
 	if err != nil {
-		return nil, stepDev.failure(errnoOf(err))
+		return nil, nil, stepDev.failure(errnoOf(err))
 	}
+	release = func() { unix.Close(fd) }
 	open := call{number: unix.SYS_OPENAT, args: []arg{number(unix.AT_FDCWD), text(devPath), number(unix.O_PATH | unix.O_CLOEXEC)}, pass: true, step: stepDev}
 	contents := overlayDev
 	if inUser || !initialUserNamespace() {
@@ -69,14 +80,18 @@ func planDev(inUser bool) ([]call, error) {
 		open = call{number: unix.SYS_OPEN_TREE, args: []arg{number(unix.AT_FDCWD), text(devPath), number(unix.OPEN_TREE_CLONE | unix.OPEN_TREE_CLOEXEC | unix.AT_RECURSIVE)}, pass: true, step: stepDev}
 		contents = bindDev
 	}
-	calls := []call{
+	calls = []call{
 		open,
 		{number: unix.SYS_DUP3, args: []arg{{}, number(fd), number(unix.O_CLOEXEC)}, step: stepDev},
 		mount("tmpfs", devPath, unix.MS_NOSUID, "mode=755"),
 		place(mqueuePath, true),
 	}
 	filled, err := contents(fd)
-	return append(calls, filled...), err
+	if err != nil {
+		release()
+		return nil, nil, err
+	}
+	return append(calls, filled...), release, nil
 }
 
 // initialUserNamespace reports whether the process is in the machine's first

@@ -4,6 +4,7 @@ package launch
 
 import (
 	"fmt"
+	"os"
 	"slices"
 
 	"github.com/ipcns/ipcns/ipc"
@@ -13,17 +14,39 @@ import (
 
 var newIPC = call{number: unix.SYS_UNSHARE, args: []arg{number(unix.CLONE_NEWIPC)}, step: stepIPC}
 
-// planNamespace makes the IPC namespace with its limits and mounts.
-func planNamespace(ns Namespace, inUser bool) ([]call, error) {
-	mounts, err := planMounts(ns, inUser)
+// planNamespace makes the IPC namespace with its limits and mounts. When the
+// calls have been made, or will not be, release lets go of what they use.
+func planNamespace(ns Namespace, inUser bool) (calls []call, release func(), err error) {
+	mounts, release, err := planMounts(ns, inUser)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	limits, err := planLimits(ns.Limits)
 	if err != nil {
-		return nil, err
+		release()
+		return nil, nil, err
 	}
-	return slices.Concat([]call{newIPC}, limits, mounts), nil
+	return slices.Concat([]call{newIPC}, limits, mounts), release, nil
+}
+
+// planInUser makes the namespace in a new user namespace. The limits are
+// those of uid 0 there: if they are to be set, the program gets its own uid
+// back in a second one.
+func planInUser(ns Namespace, limited bool) (calls []call, release func(), err error) {
+	namespace, release, err := planNamespace(ns, true)
+	if err != nil {
+		return nil, nil, err
+	}
+	uid, gid := os.Geteuid(), os.Getegid()
+	insideUID, insideGID := uid, gid
+	if ns.Root || limited {
+		insideUID, insideGID = 0, 0
+	}
+	calls = append(newUser(insideUID, uid, insideGID, gid), namespace...)
+	if !ns.Root && (insideUID != uid || insideGID != gid) {
+		calls = append(calls, newUser(uid, insideUID, gid, insideGID)...)
+	}
+	return calls, release, nil
 }
 
 // newUser makes a user namespace in which outside's ids are seen as inside's.

@@ -1,7 +1,8 @@
 #include "textflag.h"
 
 // The layout of a record and of the header is that of image.go:
-// a record is the number, six arguments, pass, except, step; 80 bytes.
+// a record is the number, six arguments, the place for the result, except,
+// step; 80 bytes.
 // The header is the first call, the calls after a failure, the place of the
 // error number, the place of the step.
 
@@ -22,9 +23,10 @@ call:
 	SYSCALL
 	CMPQ AX, $-4095
 	JCC  failed
-	CMPQ 56(R12), $0
-	JEQ  next
-	MOVQ AX, 88(R12) // the first argument of the next call
+	MOVQ  56(R12), R15
+	TESTQ R15, R15
+	JEQ   next
+	MOVQ  AX, (R15)
 
 next:
 	ADDQ $80, R12

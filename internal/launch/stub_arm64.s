@@ -1,7 +1,8 @@
 #include "textflag.h"
 
 // The layout of a record and of the header is that of image.go:
-// a record is the number, six arguments, pass, except, step; 80 bytes.
+// a record is the number, six arguments, the place for the result, except,
+// step; 80 bytes.
 // The header is the first call, the calls after a failure, the place of the
 // error number, the place of the step.
 
@@ -24,7 +25,7 @@ call:
 	BCS  failed
 	MOVD 56(R20), R9
 	CBZ  R9, next
-	MOVD R0, 88(R20) // the first argument of the next call
+	MOVD R0, (R9)
 
 next:
 	ADD $80, R20

@@ -1,0 +1,118 @@
+//go:build linux
+
+package launch
+
+import (
+	"os"
+	"runtime"
+
+	"github.com/ipcns/ipcns/kernel"
+	"golang.org/x/sys/unix"
+)
+
+// Make makes a namespace that has no process, and returns what keeps it as
+// long as it is open: the IPC namespace and, unless the program is to share
+// everything, the mount namespace. The calling thread is in them then, and
+// should end. Hidden, if it is not empty, is a mount point that the mount
+// namespace goes without. It takes CAP_SYS_ADMIN.
+func Make(ns Namespace, hidden string) (ipc, mount *os.File, err error) {
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	if err := run([]call{newIPC}); err != nil {
+		return nil, nil, err
+	}
+	for _, setting := range ns.Limits {
+		if err := (kernel.System{}).SetLimit(setting); err != nil {
+			return nil, nil, limitStep(setting).failure(errnoOf(err))
+		}
+	}
+	if ipc, err = openThread("ipc"); err != nil {
+		return nil, nil, err
+	}
+	if !ns.Mqueue && !ns.Shm {
+		return ipc, nil, nil
+	}
+	if mount, err = makeMounts(ns, hidden); err != nil {
+		ipc.Close()
+	}
+	return ipc, mount, err
+}
+
+// makeMounts puts the calling thread in a mount namespace and opens that.
+func makeMounts(ns Namespace, hidden string) (*os.File, error) {
+	mounts, release, err := planMounts(ns, false)
+	if err != nil {
+		return nil, err
+	}
+	defer release()
+	if err := run(mounts); err != nil {
+		return nil, err
+	}
+	if hidden != "" {
+		if err := unix.Unmount(hidden, unix.MNT_DETACH); err != nil && err != unix.EINVAL {
+			return nil, mountStep(hidden).failure(errnoOf(err))
+		}
+	}
+	return openThread("mnt")
+}
+
+func openThread(namespace string) (*os.File, error) {
+	file, err := os.Open("/proc/thread-self/ns/" + namespace)
+	if err != nil {
+		return nil, stepSelf.failure(errnoOf(err))
+	}
+	return file, nil
+}
+
+// A Holder is a process that does nothing but be in a namespace, which ends
+// with it. It is the stub, without a thread or a heap. Until Release it ends
+// with the caller, whose goroutine stays on its thread.
+type Holder struct {
+	PID  int
+	side *side
+}
+
+// Hold makes a namespace as [InNew] does in a user namespace, and starts a
+// process that holds it. There the holder sees itself as root if ns.Root, and
+// with its own user id in a user namespace below otherwise. The limits can be
+// changed later, in either case.
+func Hold(ns Namespace) (*Holder, error) {
+	calls, release, err := planInUser(ns, true)
+	if err != nil {
+		return nil, err
+	}
+	defer release()
+	return hold(calls)
+}
+
+func hold(calls []call) (*Holder, error) {
+	const all = 1<<32 - 1
+	after := []call{
+		{number: unix.SYS_PRCTL, args: []arg{number(unix.PR_SET_NAME), text("ipcns-holder")}, step: stepSelf},
+		{number: unix.SYS_PRCTL, args: []arg{number(unix.PR_SET_PDEATHSIG), {}}, step: stepSelf},
+		doneCall,
+		{number: unix.SYS_CLOSE_RANGE, args: []arg{{}, number(uintptr(all)), {}}, except: unix.ENOSYS},
+		{number: unix.SYS_PPOLL},
+	}
+	s, err := startSide(calls, after, nil)
+	if err != nil {
+		return nil, err
+	}
+	return &Holder{PID: s.process.Pid, side: s}, nil
+}
+
+// Release lets the holder outlive the caller.
+func (h *Holder) Release() error {
+	h.side.goOn.Close()
+	if err := h.side.read(nil); err != nil {
+		h.side.end()
+		return err
+	}
+	h.side.close()
+	runtime.UnlockOSThread()
+	go h.side.process.Wait() // it may end before the caller does
+	return nil
+}
+
+// End ends the holder before it is released.
+func (h *Holder) End() { h.side.end() }

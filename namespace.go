@@ -169,12 +169,12 @@ func (ns *Namespace) Inode() uint64 { return ns.inode }
 // String returns the namespace as the kernel prints it: ipc:[4026531839].
 func (ns *Namespace) String() string { return "ipc:[" + strconv.FormatUint(ns.inode, 10) + "]" }
 
-// initialInode is the inode number of the machine's first IPC namespace:
+// InitialInode is the inode number of the machine's first IPC namespace:
 // PROC_IPC_INIT_INO of the kernel's linux/proc_ns.h.
-const initialInode = 0xEFFFFFFF
+const InitialInode = 0xEFFFFFFF
 
 // Initial reports whether this is the namespace that the machine started with.
-func (ns *Namespace) Initial() bool { return ns.inode == initialInode }
+func (ns *Namespace) Initial() bool { return ns.inode == InitialInode }
 
 // Owner opens the user namespace that the namespace belongs to. The file is
 // the caller's to close. EPERM: it is neither the caller's own user namespace

@@ -7,6 +7,7 @@ import (
 	"math/bits"
 	"strconv"
 	"strings"
+	"syscall"
 )
 
 // Limits are the limits of one namespace, as the files of
@@ -96,6 +97,19 @@ func LimitByName(name string) (Limit, error) {
 type LimitSetting struct {
 	Limit
 	Value uint64
+}
+
+// Failure returns what it means that the kernel has refused the setting.
+func (s LimitSetting) Failure(err error) error {
+	switch {
+	case errors.Is(err, syscall.EINVAL), errors.Is(err, syscall.ERANGE):
+		return fmt.Errorf("cannot set %s to %d: it takes %d to %d (%s)", s.Name, s.Value, s.Min, s.Max, s.Bounds)
+	case errors.Is(err, syscall.ENOENT):
+		return fmt.Errorf("cannot set %s: this kernel has no such limit; leave it out", s.Name)
+	case errors.Is(err, syscall.EACCES), errors.Is(err, syscall.EPERM):
+		return fmt.Errorf("cannot set %s to %d: limits are changed by root, or by root of the user namespace that owns the IPC namespace", s.Name, s.Value)
+	}
+	return fmt.Errorf("cannot set %s to %d: %w", s.Name, s.Value, err)
 }
 
 // ParseLimits reads settings such as "msgmnb=65536,shmmax=1g". A value may

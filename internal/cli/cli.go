@@ -66,6 +66,8 @@ func newRoot() *cobra.Command {
 semaphore sets and shared memory segments, and POSIX message queues, apart
 from those of every other program.`,
 		Example: `  ipcns run -- ./server             a program with IPC of its own
+  ipcns create web                  a namespace that stays, with a name
+  ipcns exec web -- ./server        a program in it
   ipcns ls                          the IPC namespaces of this machine
   ipcns ipcs -n pid:4242            what is in that of process 4242
   ipcns tour                        the story of IPC namespaces, live`,
@@ -125,8 +127,20 @@ func writeUsage(cmd *cobra.Command) error {
 // commands makes each command. Main adds only the one that it is to run.
 var commands = map[string]func() *cobra.Command{
 	"run":                 newRun,
-	"ipcs":                newIpcs,
+	"exec":                newExec,
+	"create":              newCreate,
+	"rm":                  newRm,
+	"rename":              newRename,
+	"adopt":               newAdopt,
+	"prune":               newPrune,
+	"limits":              newLimits,
 	"ls":                  newLs,
+	"tree":                newTree,
+	"inspect":             newInspect,
+	"pids":                newPids,
+	"identify":            newIdentify,
+	"wait":                newWait,
+	"ipcs":                newIpcs,
 	"msg":                 newMsg,
 	"sem":                 newSem,
 	"shm":                 newShm,
@@ -147,7 +161,6 @@ func addCommands(root *cobra.Command, args []string) {
 	for _, make := range commands {
 		addCommand(root, make())
 	}
-	addCommand(root, newLimitsTopic())
 	root.InitDefaultHelpCmd()
 	if help, _, err := root.Find([]string{"help"}); err == nil {
 		help.Args = knownCommand

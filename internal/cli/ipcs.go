@@ -38,7 +38,7 @@ CAP_SYS_ADMIN, or a mount of the namespace's mqueue file system at /dev/mqueue.
 		Args: noArguments,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			var err error
-			if report.Names, err = names(cmd); err != nil {
+			if report.Names, err = users(cmd); err != nil {
 				return err
 			}
 			if all {

@@ -4,27 +4,107 @@ package cli
 
 import (
 	"fmt"
+	"io"
+	"strconv"
 	"strings"
 
+	"github.com/ipcns/ipcns/internal/listing"
 	"github.com/ipcns/ipcns/ipc"
+	"github.com/ipcns/ipcns/kernel"
 	"github.com/spf13/cobra"
 )
 
-// newLimitsTopic is a page of help, not a command.
-func newLimitsTopic() *cobra.Command {
+func newLimits() *cobra.Command {
+	var asJSON bool
+	cmd := &cobra.Command{
+		Use:   "limits NS [NAME=VALUE...] [--json]",
+		Short: "Show or change the limits of a namespace",
+		Long: `Show the limits of a namespace, or change some. A number may end in k, m or g
+for units of 2^10, 2^20 and 2^30. What is there already stays, also where it is
+above a new limit.
+
+The limits are changed by root, and by the user whose namespace it is, if that
+has a name or was made with a limit.
+
+` + referenceHelp + "\n\n" + limitsHelp(),
+		Example: `  ipcns limits web
+  ipcns limits web msgmnb=64k shmmax=1g
+  ipcns limits self --json | jq .shmmni`,
+		Args: func(cmd *cobra.Command, args []string) error {
+			if len(args) == 0 {
+				return wrongUsage("limits takes a namespace; see \"ipcns limits --help\"")
+			}
+			return nil
+		},
+		RunE: func(cmd *cobra.Command, args []string) error {
+			var settings []ipc.LimitSetting
+			if len(args) > 1 {
+				var err error
+				if settings, err = ipc.ParseLimits(strings.Join(args[1:], ",")); err != nil {
+					return wrongUsage("%w", err)
+				}
+			}
+			t := target{args[0]}
+			return t.do(cmd, func(system ipc.System) error {
+				if len(settings) > 0 {
+					return setLimits(settings)
+				}
+				return showLimits(cmd.OutOrStdout(), system, asJSON)
+			})
+		},
+		ValidArgsFunction: completeNamespaceAndLimits,
+	}
+	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
+	return cmd
+}
+
+// limitsHelp is the table of what a new namespace has.
+func limitsHelp() string {
 	var b strings.Builder
-	b.WriteString("The limits of a namespace, and what each is in a new one:\n\n")
+	b.WriteString("In a new namespace they are:\n\n")
 	defaults := ipc.DefaultLimits()
 	for _, limit := range ipc.AllLimits {
 		fmt.Fprintf(&b, "  %-15s  %20d  %s\n", limit.Name, *limit.Of(&defaults), limit.Bounds)
 	}
-	b.WriteString("\nA number may end in k, m or g for units of 2^10, 2^20 and 2^30.")
-	return &cobra.Command{
-		Use:     "limits",
-		Short:   "The limits of a namespace",
-		Long:    b.String(),
-		Example: "  ipcns run --limit msgmnb=64k,shmmax=1g -- ./server\n  ipcns ipcs -l",
+	return strings.TrimSuffix(b.String(), "\n")
+}
+
+// setLimits changes the limits of the thread's namespace, until the kernel
+// refuses one.
+func setLimits(settings []ipc.LimitSetting) error {
+	for _, setting := range settings {
+		if err := (kernel.System{}).SetLimit(setting); err != nil {
+			return setting.Failure(err)
+		}
 	}
+	return nil
+}
+
+func showLimits(w io.Writer, system ipc.System, asJSON bool) error {
+	limits, err := system.Limits()
+	if err != nil {
+		return err
+	}
+	if asJSON {
+		values := map[string]uint64{}
+		for _, limit := range ipc.AllLimits {
+			values[limit.Name] = *limit.Of(&limits)
+		}
+		return listing.WriteJSON(w, values)
+	}
+	t := table{rightAligned: []bool{1: true, 2: false}}
+	t.add("LIMIT", "VALUE", "BOUNDS")
+	for _, limit := range ipc.AllLimits {
+		t.add(limit.Name, strconv.FormatUint(*limit.Of(&limits), 10), limit.Bounds)
+	}
+	return t.write(w, terminalWidth())
+}
+
+func completeNamespaceAndLimits(cmd *cobra.Command, args []string, toComplete string) ([]string, cobra.ShellCompDirective) {
+	if len(args) == 0 {
+		return completeReference(cmd, args, toComplete)
+	}
+	return completeLimits(cmd, args, toComplete)
 }
 
 func completeLimits(cmd *cobra.Command, args []string, toComplete string) ([]string, cobra.ShellCompDirective) {

@@ -3,18 +3,22 @@
 package cli
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"os"
-	"os/exec"
+	"runtime"
 	"strconv"
+	"sync"
 
+	"github.com/ipcns/ipcns"
 	"github.com/ipcns/ipcns/host"
+	"github.com/ipcns/ipcns/internal/launch"
 	"github.com/ipcns/ipcns/internal/listing"
 	"github.com/ipcns/ipcns/internal/oneline"
+	"github.com/ipcns/ipcns/internal/run"
 	"github.com/ipcns/ipcns/ipc"
+	"github.com/ipcns/ipcns/registry"
 	"github.com/spf13/cobra"
 	"golang.org/x/sys/unix"
 )
@@ -24,13 +28,14 @@ func newLs() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "ls [--json]",
 		Short: "List the IPC namespaces of this machine",
-		Long: `List the IPC namespaces that have a process: the kernel's id, the inode number
-(what ls -l /proc/PID/ns/ipc shows), the number of processes, of message
-queues, semaphore sets, shared memory segments and POSIX message queues, the
-user who owns it, and the process with the lowest id.
+		Long: `List the IPC namespaces that have a name, and then those that have a process: the
+name, the kernel's id, the inode number (what ls -l /proc/PID/ns/ipc shows), the
+number of processes, of message queues, semaphore sets, shared memory segments
+and POSIX message queues, the user who owns it, and the process with the lowest
+id.
 
-A - stands for what the kernel does not tell this user. Processes of other
-users are seen by root alone.
+A - stands for what is not there, and for what the kernel does not tell this
+user. Processes of other users are seen by root alone, and names by their owner.
 
 --json prints {"namespaces": [...], "unseen_processes": N}, with null for -.`,
 		Example: `  ipcns ls
@@ -42,10 +47,11 @@ users are seen by root alone.
 			if err != nil {
 				return err
 			}
+			defer noteEnded(cmd.ErrOrStderr(), rows)
 			if asJSON {
 				return listing.WriteJSON(cmd.OutOrStdout(), struct {
-					Namespaces []namespaceRow `json:"namespaces"`
-					Unseen     int            `json:"unseen_processes"`
+					Namespaces []*namespaceRow `json:"namespaces"`
+					Unseen     int             `json:"unseen_processes"`
 				}{rows, unseen})
 			}
 			if err := writeNamespaces(cmd.OutOrStdout(), rows); err != nil {
@@ -74,13 +80,18 @@ func unseenNote(unseen int) string {
 
 // A namespaceRow is what ls tells of a namespace; nil is what it may not know.
 type namespaceRow struct {
+	Name      *string `json:"name"`
+	State     string  `json:"state"`
 	ID        *uint64 `json:"id"`
 	Inode     uint64  `json:"inode"`
 	Processes int     `json:"processes"`
 	objectCounts
 	OwnerUID *uint32 `json:"owner_uid"`
-	PID      int     `json:"pid"`
-	Command  string  `json:"command"`
+	PID      *int    `json:"pid"`
+	Command  *string `json:"command"`
+
+	pids []int
+	open func() (*ipcns.Namespace, error)
 }
 
 // objectCounts are the objects of a namespace.
@@ -91,32 +102,90 @@ type objectCounts struct {
 	Mqueues  *int `json:"posix_message_queues"`
 }
 
-func namespaceRows() ([]namespaceRow, int, error) {
+// namespaceRows returns a row for each namespace, those with a name first.
+func namespaceRows() (rows []*namespaceRow, unseen int, err error) {
 	const proc = host.Proc("/proc")
 	namespaces, unseen, err := proc.Namespaces()
 	if err != nil {
 		return nil, 0, err
 	}
-	rows := []namespaceRow{}
+	members := map[uint64]host.Namespace{}
 	for _, ns := range namespaces {
-		row, err := rowOf(ns)
-		if errors.Is(err, unix.ESRCH) || errors.Is(err, unix.ENOENT) {
-			continue // its last process has ended since
-		}
-		if err != nil {
-			return nil, 0, err
-		}
-		row.Command = proc.Command(row.PID)
-		rows = append(rows, row)
+		members[ns.Inode] = ns
 	}
-	return rows, unseen, nil
+	names := run.Names()
+	all, err := names.List()
+	if err != nil {
+		return nil, 0, err
+	}
+	for _, named := range all {
+		rows = append(rows, namedRow(names, named, members[named.Inode]))
+		if named.State == registry.Alive {
+			delete(members, named.Inode)
+		}
+	}
+	for _, ns := range namespaces {
+		if _, unnamed := members[ns.Inode]; unnamed {
+			rows = append(rows, &namespaceRow{State: string(registry.Alive), Inode: ns.Inode, pids: ns.PIDs, open: ns.Open})
+		}
+	}
+	rows, err = fill(rows)
+	return rows, unseen, err
 }
 
-func rowOf(ns host.Namespace) (namespaceRow, error) {
-	row := namespaceRow{Inode: ns.Inode, Processes: len(ns.PIDs), PID: ns.PIDs[0]}
-	opened, err := ns.Open()
+func namedRow(names *registry.Registry, named *registry.Namespace, members host.Namespace) *namespaceRow {
+	return &namespaceRow{
+		Name: &named.Name, State: string(named.State), Inode: named.Inode,
+		pids: registry.Membership{named.Inode: members.PIDs}.In(named),
+		open: func() (*ipcns.Namespace, error) { return names.OpenNamespace(named.Name) },
+	}
+}
+
+// fill completes rows, some at a time, and leaves out what has ended since.
+func fill(rows []*namespaceRow) ([]*namespaceRow, error) {
+	errs := make([]error, len(rows))
+	next := make(chan int)
+	var workers sync.WaitGroup
+	for range runtime.GOMAXPROCS(0) {
+		workers.Go(func() {
+			for i := range next {
+				errs[i] = rows[i].fill()
+			}
+		})
+	}
+	for i := range rows {
+		next <- i
+	}
+	close(next)
+	workers.Wait()
+	filled := []*namespaceRow{}
+	for i, err := range errs {
+		if errors.Is(err, unix.ESRCH) || errors.Is(err, unix.ENOENT) {
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		filled = append(filled, rows[i])
+	}
+	return filled, nil
+}
+
+func (row *namespaceRow) fill() error {
+	row.Processes = len(row.pids)
+	if row.Processes > 0 {
+		command := host.Proc("/proc").Command(row.pids[0])
+		row.PID, row.Command = &row.pids[0], &command
+	}
+	if row.State != string(registry.Alive) {
+		return nil
+	}
+	opened, err := row.open()
+	if errors.Is(err, unix.EACCES) {
+		return nil // what the kernel does not tell this user
+	}
 	if err != nil {
-		return row, err
+		return err
 	}
 	defer opened.Close()
 	if id, err := opened.ID(); err == nil {
@@ -125,44 +194,30 @@ func rowOf(ns host.Namespace) (namespaceRow, error) {
 	if uid, err := opened.OwnerUID(); err == nil {
 		row.OwnerUID = &uid
 	}
-	entered, err := enter(opened, func(system ipc.System) error {
-		row.objectCounts, err = countObjects(system)
-		return err
-	})
-	if !entered && errors.Is(err, unix.EPERM) {
-		if counts, err := countInside(ns.PIDs[0]); err == nil {
-			row.objectCounts = counts
-		}
-		return row, nil // what the kernel does not tell this user
-	}
-	return row, err
+	row.objectCounts, err = count(opened)
+	return err
 }
 
-// countInside counts the objects of the namespace of a process by another
-// ipcns, which can enter the user namespace that owns it; see [target.do].
-func countInside(pid int) (objectCounts, error) {
-	again := exec.Command("/proc/self/exe", "ipcs", "-u", "--json", "-n", "pid:"+strconv.Itoa(pid))
-	again.Args[0] = "ipcns"
-	output, err := again.Output()
+// count counts the objects of a namespace, as far as this user may.
+func count(ns *ipcns.Namespace) (counts objectCounts, err error) {
+	entered, err := enter(ns, func(system ipc.System) error {
+		counts, err = countObjects(system)
+		return err
+	})
+	if entered || !errors.Is(err, unix.EPERM) {
+		return counts, err
+	}
+	owner, err := ns.Owner()
 	if err != nil {
-		return objectCounts{}, err
+		return counts, nil
 	}
-	var report struct {
-		Summary struct {
-			Queues   struct{ Queues int }   `json:"message_queues"`
-			Sets     struct{ Sets int }     `json:"semaphore_sets"`
-			Segments struct{ Segments int } `json:"segments"`
-			Mqueues  *struct{ Queues int }  `json:"posix_message_queues"`
-		}
+	defer owner.Close()
+	contents, err := launch.Look(owner, ns.File())
+	if err != nil {
+		return counts, nil
 	}
-	if err := json.Unmarshal(output, &report); err != nil {
-		return objectCounts{}, fmt.Errorf("cannot read what ipcns ipcs printed: %w", err)
-	}
-	counts := objectCounts{Queues: &report.Summary.Queues.Queues, Sets: &report.Summary.Sets.Sets, Segments: &report.Summary.Segments.Segments}
-	if report.Summary.Mqueues != nil {
-		counts.Mqueues = &report.Summary.Mqueues.Queues
-	}
-	return counts, nil
+	mqueues := len(contents.Mqueues)
+	return objectCounts{&contents.Queues, &contents.Sets, &contents.Segments, &mqueues}, nil
 }
 
 func countObjects(system ipc.System) (objectCounts, error) {
@@ -185,16 +240,48 @@ func countObjects(system ipc.System) (objectCounts, error) {
 	return counts, nil
 }
 
-func writeNamespaces(w io.Writer, rows []namespaceRow) error {
-	var names listing.Names
-	t := table{rightAligned: []bool{true, true, true, true, true, true, true, false, true, false}}
-	t.add("ID", "INODE", "PROCS", "MSG", "SEM", "SHM", "MQ", "OWNER", "PID", "COMMAND")
+func writeNamespaces(w io.Writer, rows []*namespaceRow) error {
+	current, err := run.Names().Current()
+	if err != nil {
+		return err
+	}
+	var users listing.Names
+	t := table{rightAligned: []bool{1: true, 2: true, 3: true, 4: true, 5: true, 6: true, 7: true, 9: true, 10: false}}
+	t.add("NAME", "ID", "INODE", "PROCS", "MSG", "SEM", "SHM", "MQ", "OWNER", "PID", "COMMAND")
 	for _, row := range rows {
-		t.add(number(row.ID), strconv.FormatUint(row.Inode, 10), strconv.Itoa(row.Processes),
+		name := "-"
+		if row.Name != nil {
+			name = displayedIn(current, *row.Name)
+		}
+		t.add(name, number(row.ID), strconv.FormatUint(row.Inode, 10), strconv.Itoa(row.Processes),
 			number(row.Queues), number(row.Sets), number(row.Segments), number(row.Mqueues),
-			row.owner(&names), strconv.Itoa(row.PID), oneline.Of(row.Command))
+			row.owner(&users), number(row.PID), row.command())
 	}
 	return t.write(w, terminalWidth())
+}
+
+func (row *namespaceRow) command() string {
+	switch {
+	case row.State != string(registry.Alive):
+		return "(" + row.State + ")"
+	case row.Command == nil || *row.Command == "":
+		return "-"
+	}
+	return oneline.Of(*row.Command)
+}
+
+// noteEnded says what to do about names whose namespaces have ended, and about
+// what killed commands have left.
+func noteEnded(w io.Writer, rows []*namespaceRow) {
+	left := run.Names().Unfinished()
+	for _, row := range rows {
+		if row.State == string(registry.Stale) {
+			left++
+		}
+	}
+	if left > 0 {
+		fmt.Fprintln(w, "ipcns: there are names of namespaces that have ended; remove them with \"ipcns prune\"")
+	}
 }
 
 // number prints what n points to, or - for what is not known.
@@ -205,7 +292,7 @@ func number[N int | uint64](n *N) string {
 	return fmt.Sprint(*n)
 }
 
-func (row namespaceRow) owner(names *listing.Names) string {
+func (row *namespaceRow) owner(names *listing.Names) string {
 	if row.OwnerUID == nil {
 		return "-"
 	}

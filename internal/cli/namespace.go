@@ -14,14 +14,16 @@ import (
 	"github.com/ipcns/ipcns/host"
 	"github.com/ipcns/ipcns/internal/launch"
 	"github.com/ipcns/ipcns/internal/listing"
+	"github.com/ipcns/ipcns/internal/run"
 	"github.com/ipcns/ipcns/ipc"
 	"github.com/ipcns/ipcns/kernel"
+	"github.com/ipcns/ipcns/registry"
 	"github.com/spf13/cobra"
 	"golang.org/x/sys/unix"
 )
 
-const referenceHelp = `NS names a namespace: self, init (that of process 1), pid:NUMBER, path:FILE,
-or ipc:[INODE] as the kernel and "ipcns ls" print it.`
+const referenceHelp = `NS names a namespace: a NAME of yours, self, init (that of process 1),
+pid:NUMBER, path:FILE, or ipc:[INODE] as the kernel and "ipcns ls" print it.`
 
 // insideFlag says that this process has been put into the namespace that -n
 // names.
@@ -34,7 +36,32 @@ type target struct {
 
 func (t *target) addFlag(cmd *cobra.Command) {
 	cmd.Flags().StringVarP(&t.reference, "namespace", "n", "self", "work on namespace `NS`")
-	cmd.RegisterFlagCompletionFunc("namespace", cobra.FixedCompletions([]string{"self", "init", "pid:", "path:"}, cobra.ShellCompDirectiveNoSpace|cobra.ShellCompDirectiveNoFileComp))
+	cmd.RegisterFlagCompletionFunc("namespace", completeReference)
+}
+
+func completeReference(cmd *cobra.Command, args []string, toComplete string) ([]string, cobra.ShellCompDirective) {
+	names, _ := completeName(cmd, nil, toComplete)
+	return append(names, "self", "init", "pid:", "path:"), cobra.ShellCompDirectiveNoSpace | cobra.ShellCompDirectiveNoFileComp
+}
+
+// completeName offers the names of the user for a first argument.
+func completeName(cmd *cobra.Command, args []string, toComplete string) ([]string, cobra.ShellCompDirective) {
+	if len(args) > 0 {
+		return nil, cobra.ShellCompDirectiveDefault
+	}
+	return completeNames(cmd, args, toComplete)
+}
+
+// completeNames offers the names of the user for every argument.
+func completeNames(cmd *cobra.Command, args []string, toComplete string) (names []string, directive cobra.ShellCompDirective) {
+	all, err := registry.Open().List()
+	if err != nil {
+		return nil, cobra.ShellCompDirectiveError
+	}
+	for _, ns := range all {
+		names = append(names, ns.Name)
+	}
+	return names, cobra.ShellCompDirectiveNoFileComp
 }
 
 // do calls f in the target. Where it takes entering a user namespace, which
@@ -106,8 +133,79 @@ func open(reference string) (*ipcns.Namespace, error) {
 			return nil, wrongUsage("%q is no namespace; write ipc:[INODE]", reference)
 		}
 		return host.Open(inode)
+	case !isName(reference):
+		return nil, wrongUsage("no namespace %q; write a name, self, init, pid:NUMBER, path:FILE or ipc:[INODE]", reference)
 	}
-	return nil, wrongUsage("no namespace %q; write self, init, pid:NUMBER, path:FILE or ipc:[INODE]", reference)
+	names, full, err := resolve(reference)
+	if err != nil {
+		return nil, err
+	}
+	return names.OpenNamespace(full)
+}
+
+// resolve returns the names of the user, and the full name of one.
+func resolve(name string) (names *registry.Registry, full string, err error) {
+	if err := registry.Check(name); err != nil {
+		return nil, "", wrongUsage("%w", err)
+	}
+	names = run.Names()
+	full, err = names.Resolve(name)
+	return names, full, err
+}
+
+// displayed returns a full name as the user has to write it.
+func displayed(full string) (string, error) {
+	current, err := run.Names().Current()
+	return displayedIn(current, full), err
+}
+
+// displayedIn is [displayed] for a user in the namespace of that full name.
+func displayedIn(current, full string) string {
+	switch {
+	case current == "":
+		return full
+	case registry.Inside(full, current):
+		return strings.TrimPrefix(full, current+"/")
+	}
+	return "/" + full
+}
+
+// A looked is a namespace that a command looks at: open, and with what is
+// recorded of its name, if it has one.
+type looked struct {
+	*ipcns.Namespace
+	named *registry.Namespace
+}
+
+// look opens the namespace of a reference.
+func look(reference string) (looked, error) {
+	opened, err := open(reference)
+	if err != nil {
+		return looked{}, err
+	}
+	ns := looked{opened, &registry.Namespace{State: registry.Alive, Inode: opened.Inode()}}
+	names, err := run.Names().List()
+	if err != nil {
+		opened.Close()
+		return looked{}, err
+	}
+	for _, named := range names {
+		if named.State == registry.Alive && named.Inode == opened.Inode() {
+			ns.named = named
+		}
+	}
+	return ns, nil
+}
+
+// pids returns the processes in the namespace.
+func (ns looked) pids() ([]int, error) {
+	members, err := registry.Members()
+	return members.In(ns.named), err
+}
+
+// isName reports whether a reference is that of a name.
+func isName(reference string) bool {
+	return reference != "self" && reference != "init" && !strings.Contains(reference, ":")
 }
 
 // openInit opens the namespace of process 1. An ordinary user who is in the
@@ -153,8 +251,8 @@ func (m idMap) outside(id uint32) uint32 {
 	return id
 }
 
-// names shows users and groups as they are where the command was started.
-func names(cmd *cobra.Command) (listing.Names, error) {
+// users shows users and groups as they are where the command was started.
+func users(cmd *cobra.Command) (listing.Names, error) {
 	if inside, err := cmd.Flags().GetBool(insideFlag); err != nil || !inside {
 		return listing.Names{}, err
 	}

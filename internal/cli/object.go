@@ -67,7 +67,7 @@ func (k *kind) newStat() *cobra.Command {
 		Example: fmt.Sprintf("  ipcns %[1]s stat 0x2a\n  ipcns %[1]s stat id:0 --json", k.command),
 		Args:    oneObject,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			shown, err := names(cmd)
+			shown, err := users(cmd)
 			if err != nil {
 				return err
 			}

@@ -11,7 +11,7 @@ import (
 func newRun() *cobra.Command {
 	var request run.Request
 	cmd := &cobra.Command{
-		Use:   "run [--share WHAT] [--limit NAME=VALUE,...] [--root] [--] CMD [ARG...]",
+		Use:   "run [--name NAME] [--share WHAT] [--limit NAME=VALUE,...] [--label KEY=VALUE] [--root] [--] CMD [ARG...]",
 		Short: "Run a program in a new IPC namespace",
 		Long: `Run CMD in a new IPC namespace, with a /dev/mqueue and a /dev/shm of its own.
 
@@ -19,12 +19,15 @@ ipcns becomes CMD: its process id, signals, terminal and exit status are CMD's.
 Without CAP_SYS_ADMIN the namespace is made in a user namespace, in which CMD
 keeps its user and group id.
 
-The namespace ends with the last process in it. Nothing of it is left. For
-its limits see "ipcns help limits".
+The namespace ends with the last process in it. Nothing of it is left. With
+--name it stays, until "ipcns rm NAME": run makes it if there is none of that
+name, and otherwise runs CMD in it, with --limit set anew. For the limits see
+"ipcns help limits".
 
 Exit status: that of CMD; 125 if the namespace could not be made, 126 if CMD
 was found but cannot be run, 127 if it was not found.`,
 		Example: `  ipcns run -- ./server --port 8080
+  ipcns run --name web -- ./server        in one that stays
   ipcns run --limit msgmnb=64k,shmmax=1g -- ./server
   ipcns run --share shm -- ./player       keep the host's /dev/shm
   ipcns run --share mqueue,shm -- ipcs    what unshare -i does
@@ -37,10 +40,19 @@ was found but cannot be run, 127 if it was not found.`,
 	}
 	flags := cmd.Flags()
 	flags.SetInterspersed(false)
-	flags.StringSliceVar(&request.Share, "share", nil, "leave the host's `WHAT` to CMD: mqueue, shm, or both with a comma")
-	flags.StringSliceVar(&request.Limits, "limit", nil, "set limits of the namespace: `NAME=VALUE,...`; k, m, g are 2^10, 2^20, 2^30")
+	flags.StringVar(&request.Name, "name", "", "use the namespace of that `NAME`, made if there is none")
+	addSpecFlags(cmd, &request)
 	flags.BoolVar(&request.Root, "root", false, "let CMD see itself as root: in a user namespace, if it is not")
+	cmd.RegisterFlagCompletionFunc("name", completeName)
+	return failingWith(launch.StatusFailed, cmd)
+}
+
+// addSpecFlags adds the flags that say what a new namespace is like.
+func addSpecFlags(cmd *cobra.Command, request *run.Request) {
+	flags := cmd.Flags()
+	flags.StringSliceVar(&request.Share, "share", nil, "leave the host's `WHAT` to programs: mqueue, shm, or both with a comma")
+	flags.StringSliceVar(&request.Limits, "limit", nil, "set limits of the namespace: `NAME=VALUE,...`; k, m, g are 2^10, 2^20, 2^30")
+	flags.StringArrayVar(&request.Labels, "label", nil, "note `KEY=VALUE` with the name, for \"ipcns inspect\"")
 	cmd.RegisterFlagCompletionFunc("share", cobra.FixedCompletions([]string{"mqueue", "shm", "mqueue,shm"}, cobra.ShellCompDirectiveNoFileComp))
 	cmd.RegisterFlagCompletionFunc("limit", completeLimits)
-	return failingWith(launch.StatusFailed, cmd)
 }

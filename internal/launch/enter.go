@@ -17,16 +17,15 @@ type Parts struct {
 	IPC   *os.File
 	Mount *os.File
 	User  *os.File // below Owner, for the program alone
+
+	Dir string // the working directory, which a mount namespace has to have
 }
 
 // InKept turns the process into p in a namespace that is there. The file
 // until is open until p has started. InKept returns only if that failed, with
 // an [*Error].
 func InKept(parts Parts, p Program, until *os.File) error {
-	calls, err := planEntry(parts)
-	if err != nil {
-		return err
-	}
+	calls := planEntry(parts)
 	if parts.Owner != nil || parts.User != nil {
 		keep := []int{int(until.Fd())}
 		for _, file := range []*os.File{parts.Owner, parts.IPC, parts.Mount, parts.User} {
@@ -46,7 +45,7 @@ func InKept(parts Parts, p Program, until *os.File) error {
 
 // planEntry enters the namespaces. A mount namespace is entered at its root
 // directory, and not at all by a thread that shares its working directory.
-func planEntry(parts Parts) ([]call, error) {
+func planEntry(parts Parts) []call {
 	var calls []call
 	enter := func(file *os.File, kind int, s step) {
 		if file != nil {
@@ -60,14 +59,10 @@ func planEntry(parts Parts) ([]call, error) {
 	enter(parts.IPC, unix.CLONE_NEWIPC, stepEnterIPC)
 	enter(parts.Mount, unix.CLONE_NEWNS, stepEnterMount)
 	if parts.Mount != nil {
-		dir, err := os.Getwd()
-		if err != nil {
-			return nil, directoryStep(".").failure(errnoOf(err))
-		}
-		calls = append(calls, call{number: unix.SYS_CHDIR, args: []arg{text(dir)}, step: directoryStep(dir)})
+		calls = append(calls, call{number: unix.SYS_CHDIR, args: []arg{text(parts.Dir)}, step: directoryStep(parts.Dir)})
 	}
 	enter(parts.User, unix.CLONE_NEWUSER, stepEnterUser)
-	return calls, nil
+	return calls
 }
 
 // Inside starts this program again, with other arguments, in the namespace
@@ -92,6 +87,16 @@ func keepCapabilities(capabilities ...int) []call {
 	for _, c := range capabilities {
 		set |= 1 << c
 	}
+	calls := []call{setCapabilities(set)}
+	for _, c := range capabilities {
+		calls = append(calls, call{number: unix.SYS_PRCTL, args: []arg{number(unix.PR_CAP_AMBIENT), number(unix.PR_CAP_AMBIENT_RAISE), number(c), {}, {}}, step: stepCapabilities})
+	}
+	return calls
+}
+
+// setCapabilities leaves a set of those up to 31, as they are permitted,
+// effective and inheritable.
+func setCapabilities(set uint32) call {
 	var header, data []byte
 	for _, w := range [...]uint32{unix.LINUX_CAPABILITY_VERSION_3, 0} {
 		header = binary.NativeEndian.AppendUint32(header, w)
@@ -99,9 +104,5 @@ func keepCapabilities(capabilities ...int) []call {
 	for _, w := range [...]uint32{set, set, set, 0, 0, 0} { // effective, permitted, inheritable, and those above 31
 		data = binary.NativeEndian.AppendUint32(data, w)
 	}
-	calls := []call{{number: unix.SYS_CAPSET, args: []arg{text(string(header)), text(string(data))}, step: stepCapabilities}}
-	for _, c := range capabilities {
-		calls = append(calls, call{number: unix.SYS_PRCTL, args: []arg{number(unix.PR_CAP_AMBIENT), number(unix.PR_CAP_AMBIENT_RAISE), number(c), {}, {}}, step: stepCapabilities})
-	}
-	return calls
+	return call{number: unix.SYS_CAPSET, args: []arg{text(string(header)), text(string(data))}, step: stepCapabilities}
 }

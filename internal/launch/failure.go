@@ -116,18 +116,16 @@ func (s step) failure(errno syscall.Errno) error {
 }
 
 func limitFailure(subject string, errno syscall.Errno) string {
-	name, value, _ := strings.Cut(subject, " ")
+	name, text, _ := strings.Cut(subject, " ")
 	limit, err := ipc.LimitByName(name)
 	if err != nil {
 		return err.Error()
 	}
-	if errno == syscall.EINVAL || errno == syscall.ERANGE {
-		return fmt.Sprintf("cannot set %s to %s: it takes %d to %d (%s)", name, value, limit.Min, limit.Max, limit.Bounds)
+	value, err := strconv.ParseUint(text, 10, 64)
+	if err != nil {
+		return err.Error()
 	}
-	if errno == syscall.ENOENT {
-		return fmt.Sprintf("cannot set %s: this kernel has no such limit; leave it out", name)
-	}
-	return fmt.Sprintf("cannot set %s to %s: %v", name, value, errno)
+	return ipc.LimitSetting{Limit: limit, Value: value}.Failure(errno).Error()
 }
 
 func mountFailure(at string, errno syscall.Errno) string {

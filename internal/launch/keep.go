@@ -48,6 +48,12 @@ func makeMounts(ns Namespace, hidden string) (*os.File, error) {
 	if err := run(mounts); err != nil {
 		return nil, err
 	}
+	return openMountsWithout(hidden)
+}
+
+// openMountsWithout opens the calling thread's mount namespace, when a mount
+// point is none there any more.
+func openMountsWithout(hidden string) (*os.File, error) {
 	if hidden != "" {
 		if err := unix.Unmount(hidden, unix.MNT_DETACH); err != nil && err != unix.EINVAL {
 			return nil, mountStep(hidden).failure(errnoOf(err))
@@ -85,8 +91,11 @@ func Hold(ns Namespace) (*Holder, error) {
 	return hold(calls)
 }
 
-func hold(calls []call) (*Holder, error) {
+func hold(calls []call, files ...*os.File) (*Holder, error) {
 	const all = 1<<32 - 1
+	// Programs in its user namespace, which have no capabilities, may look at
+	// a process that has none either.
+	calls = append(calls, setCapabilities(0))
 	after := []call{
 		{number: unix.SYS_PRCTL, args: []arg{number(unix.PR_SET_NAME), text("ipcns-holder")}, step: stepSelf},
 		{number: unix.SYS_PRCTL, args: []arg{number(unix.PR_SET_PDEATHSIG), {}}, step: stepSelf},
@@ -94,7 +103,7 @@ func hold(calls []call) (*Holder, error) {
 		{number: unix.SYS_CLOSE_RANGE, args: []arg{{}, number(uintptr(all)), {}}, except: unix.ENOSYS},
 		{number: unix.SYS_PPOLL},
 	}
-	s, err := startSide(calls, after, nil)
+	s, err := startSide(calls, after, nil, files...)
 	if err != nil {
 		return nil, err
 	}

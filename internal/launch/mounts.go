@@ -66,13 +66,12 @@ func planDev(inUser bool) (calls []call, release func(), err error) {
 	if _, err := os.Stat(mqueuePath); err == nil {
 		return nil, func() {}, nil
 	}
-	// The descriptor holds the number that the host's /dev, as the mount
-	// namespace shows it, gets in the plan.
-	fd, err := unix.Open(devPath, unix.O_PATH|unix.O_CLOEXEC, 0)
+	// The host's /dev, as the mount namespace shows it.
+	fds, release, err := reserve(1)
 	if err != nil {
-		return nil, nil, stepDev.failure(errnoOf(err))
+		return nil, nil, err
 	}
-	release = func() { unix.Close(fd) }
+	fd := fds[0]
 	open := call{number: unix.SYS_OPENAT, args: []arg{number(unix.AT_FDCWD), text(devPath), number(unix.O_PATH | unix.O_CLOEXEC)}, pass: true, step: stepDev}
 	contents := overlayDev
 	if inUser || !initialUserNamespace() {
@@ -92,6 +91,31 @@ func planDev(inUser bool) (calls []call, release func(), err error) {
 		return nil, nil, err
 	}
 	return append(calls, filled...), release, nil
+}
+
+// reserve returns descriptors whose numbers a plan may use until release. They
+// are above those of a side's files.
+func reserve(count int) (fds []int, release func(), err error) {
+	const above = 64
+	release = func() {
+		for _, fd := range fds {
+			unix.Close(fd)
+		}
+	}
+	dev, err := unix.Open(devPath, unix.O_PATH|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return nil, nil, stepDev.failure(errnoOf(err))
+	}
+	defer unix.Close(dev)
+	for range count {
+		fd, err := unix.FcntlInt(uintptr(dev), unix.F_DUPFD_CLOEXEC, above)
+		if err != nil {
+			release()
+			return nil, nil, stepDev.failure(errnoOf(err))
+		}
+		fds = append(fds, fd)
+	}
+	return fds, release, nil
 }
 
 // initialUserNamespace reports whether the process is in the machine's first

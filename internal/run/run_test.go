@@ -34,7 +34,7 @@ func TestParseUnderstandsWhatTheCommandLineDoes(t *testing.T) {
 	words := []string{"--", "--share", "--share=shm", "mqueue,shm", "--limit=a=1,b=2", "--limit", "--root", "--root=false", "-h", "--help", "--rot", "-", "true", ""}
 	understood := 0
 	for args := range sequences(words, 4) {
-		got, ok := run.Parse(args)
+		got, ok := run.Parse("run", args)
 		if !ok {
 			continue
 		}
@@ -71,7 +71,7 @@ func sequences(words []string, longest int) func(func([]string) bool) {
 
 func TestParseUnderstandsTheUsual(t *testing.T) {
 	for _, line := range []string{"true", "-- true", "true --help", "--share mqueue,shm -- true", "--share=shm true -x", "--limit msgmnb=64k --limit=shmmax=1g --root -- sh -c exit"} {
-		if _, ok := run.Parse(strings.Fields(line)); !ok {
+		if _, ok := run.Parse("run", strings.Fields(line)); !ok {
 			t.Errorf("%q was left to the command line", line)
 		}
 	}

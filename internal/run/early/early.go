@@ -16,10 +16,10 @@ import (
 )
 
 func init() {
-	if len(os.Args) < 3 || os.Args[1] != "run" {
+	if len(os.Args) < 3 {
 		return
 	}
-	request, ok := run.Parse(os.Args[2:])
+	request, ok := run.Parse(os.Args[1], os.Args[2:])
 	if !ok {
 		return
 	}

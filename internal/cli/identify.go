@@ -1,0 +1,57 @@
+//go:build linux
+
+package cli
+
+import (
+	"fmt"
+	"strconv"
+
+	"github.com/ipcns/ipcns"
+	"github.com/ipcns/ipcns/internal/run"
+	"github.com/spf13/cobra"
+)
+
+func newIdentify() *cobra.Command {
+	return &cobra.Command{
+		Use:   "identify PID",
+		Short: "Tell which namespace a process is in",
+		Long: `Print the name of the namespace that a process is in, or what else it can be
+called where a command takes a namespace: init, or ipc:[INODE].`,
+		Example: `  ipcns identify $$`,
+		Args: func(cmd *cobra.Command, args []string) error {
+			if len(args) != 1 {
+				return wrongUsage("identify takes the id of a process; see \"ipcns identify --help\"")
+			}
+			return nil
+		},
+		RunE: func(cmd *cobra.Command, args []string) error {
+			pid, err := strconv.Atoi(args[0])
+			if err != nil || pid <= 0 {
+				return wrongUsage("%q is no process; write its number", args[0])
+			}
+			ns, err := ipcns.OpenPID(pid)
+			if err != nil {
+				return err
+			}
+			defer ns.Close()
+			name, err := called(ns)
+			if err != nil {
+				return err
+			}
+			_, err = fmt.Fprintln(cmd.OutOrStdout(), name)
+			return err
+		},
+	}
+}
+
+// called returns a reference for the namespace.
+func called(ns *ipcns.Namespace) (string, error) {
+	if ns.Initial() {
+		return "init", nil
+	}
+	name, err := run.Names().Identify(ns)
+	if err != nil || name == "" {
+		return ns.String(), err
+	}
+	return displayed(name)
+}

@@ -1,0 +1,249 @@
+//go:build linux
+
+package cli
+
+import (
+	"fmt"
+	"io"
+	"maps"
+	"path"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/ipcns/ipcns/internal/listing"
+	"github.com/ipcns/ipcns/internal/oneline"
+	"github.com/ipcns/ipcns/internal/run"
+	"github.com/ipcns/ipcns/registry"
+	"github.com/spf13/cobra"
+)
+
+func newInspect() *cobra.Command {
+	var asJSON bool
+	cmd := &cobra.Command{
+		Use:   "inspect NS [--json]",
+		Short: "Tell all about one namespace",
+		Long: `Tell what a namespace is, what keeps it, what is in it and inside it, and how to
+enter it with ipcns and with other tools.
+
+` + referenceHelp,
+		Example: `  ipcns inspect web
+  ipcns inspect web --json | jq -r .path`,
+		Args: oneNamespace,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			facts, err := inspect(args[0])
+			if err != nil {
+				return err
+			}
+			if asJSON {
+				return listing.WriteJSON(cmd.OutOrStdout(), facts)
+			}
+			return facts.write(cmd.OutOrStdout())
+		},
+		ValidArgsFunction: completeReferences,
+	}
+	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
+	return cmd
+}
+
+// facts are what inspect tells.
+type facts struct {
+	Name    *string           `json:"name"`
+	State   registry.State    `json:"state"`
+	Why     string            `json:"why,omitempty"`
+	ID      *uint64           `json:"id"`
+	Inode   uint64            `json:"inode"`
+	Owner   *uint32           `json:"owner_uid"`
+	Path    string            `json:"path,omitempty"`
+	Holder  int               `json:"holder_pid,omitempty"`
+	Created *time.Time        `json:"created"`
+	Adopted bool              `json:"adopted"`
+	Share   []string          `json:"share"`
+	Labels  map[string]string `json:"labels"`
+	objectCounts
+	Processes []jsonProcess `json:"processes"`
+	Inside    []string      `json:"inside"`
+}
+
+// inspect collects the facts about the namespace of a reference.
+func inspect(reference string) (*facts, error) {
+	if isName(reference) {
+		names, full, err := resolve(reference)
+		if err != nil {
+			return nil, err
+		}
+		named, err := names.Find(full)
+		if err != nil {
+			return nil, err
+		}
+		if named.State != registry.Alive {
+			return factsOf(named), nil
+		}
+	}
+	ns, err := look(reference)
+	if err != nil {
+		return nil, err
+	}
+	defer ns.Close()
+	f := factsOf(ns.named)
+	if id, err := ns.ID(); err == nil {
+		f.ID = &id
+	}
+	if uid, err := ns.OwnerUID(); err == nil {
+		f.Owner = &uid
+	}
+	if f.objectCounts, err = count(ns.Namespace); err != nil {
+		return nil, err
+	}
+	pids, err := ns.pids()
+	if err != nil {
+		return nil, err
+	}
+	f.Processes = commandsOf(pids)
+	if f.Name != nil {
+		f.Inside, err = namesInside(*f.Name)
+	}
+	return f, err
+}
+
+// factsOf returns what is recorded of a namespace.
+func factsOf(ns *registry.Namespace) *facts {
+	f := &facts{State: ns.State, Why: ns.Why, Inode: ns.Inode, Adopted: ns.Adopted, Share: ns.Share, Labels: ns.Labels, Processes: []jsonProcess{}, Inside: []string{}}
+	if ns.Name == "" {
+		return f
+	}
+	f.Name, f.Created, f.Path = &ns.Name, &ns.Created, run.Names().Path(ns)
+	if ns.Holder != nil {
+		f.Holder = ns.Holder.PID
+	}
+	return f
+}
+
+func namesInside(name string) ([]string, error) {
+	all, err := run.Names().List()
+	inside := []string{}
+	for _, ns := range all {
+		if registry.Inside(ns.Name, name) {
+			inside = append(inside, ns.Name)
+		}
+	}
+	return inside, err
+}
+
+func (f *facts) write(w io.Writer) error {
+	var t table
+	t.rightAligned = []bool{false, false}
+	for _, line := range f.lines() {
+		if line[1] != "" {
+			t.add(line[0], oneline.Of(line[1]))
+		}
+	}
+	return t.write(w, 0)
+}
+
+// lines are words about the facts; those without any are left out.
+func (f *facts) lines() [][2]string {
+	lines := [][2]string{{"name", f.name()}, {"namespace", f.kernelName()}, {"state", f.state()}}
+	if f.Name != nil {
+		lines = append(lines, [2]string{"created", f.Created.Local().Format("2006-01-02 15:04:05")}, [2]string{"kept by", f.keptBy()})
+	}
+	if f.State != registry.Alive {
+		return lines
+	}
+	var labels []string
+	for _, key := range slices.Sorted(maps.Keys(f.Labels)) {
+		labels = append(labels, key+"="+f.Labels[key])
+	}
+	lines = append(lines,
+		[2]string{"labels", strings.Join(labels, ", ")},
+		[2]string{"shares", strings.Join(f.Share, ", ")},
+		[2]string{"holds", f.holds()},
+		[2]string{"processes", f.processes()},
+		[2]string{"inside it", strings.Join(f.Inside, ", ")},
+	)
+	if f.Name != nil {
+		lines = append(lines, [2]string{"enter with", f.enterWith()})
+	}
+	return lines
+}
+
+func (f *facts) name() string {
+	if f.Name == nil {
+		return ""
+	}
+	return *f.Name
+}
+
+func (f *facts) kernelName() string {
+	text := fmt.Sprintf("ipc:[%d]", f.Inode)
+	if f.ID != nil {
+		text += fmt.Sprintf(", id %d", *f.ID)
+	}
+	if f.Owner != nil {
+		var users listing.Names
+		text += ", of " + users.User(*f.Owner)
+	}
+	return text
+}
+
+func (f *facts) state() string {
+	if f.State == registry.Alive {
+		return ""
+	}
+	return string(f.State) + ": " + f.Why
+}
+
+func (f *facts) keptBy() string {
+	if f.Holder != 0 {
+		return fmt.Sprintf("process %d", f.Holder)
+	}
+	return "a mount at " + f.Path
+}
+
+func (f *facts) holds() string {
+	var held []string
+	for _, kind := range []struct {
+		count *int
+		what  string
+	}{{f.Queues, "message queue"}, {f.Sets, "semaphore set"}, {f.Segments, "segment"}, {f.Mqueues, "POSIX message queue"}} {
+		switch {
+		case kind.count == nil || *kind.count == 0:
+		case *kind.count == 1:
+			held = append(held, "1 "+kind.what)
+		default:
+			held = append(held, fmt.Sprintf("%d %ss", *kind.count, kind.what))
+		}
+	}
+	if len(held) == 0 && f.Queues != nil {
+		return "nothing"
+	}
+	return strings.Join(held, ", ")
+}
+
+func (f *facts) processes() string {
+	if len(f.Processes) == 0 {
+		return "none"
+	}
+	const most = 8
+	var text []string
+	for _, p := range f.Processes[:min(most, len(f.Processes))] {
+		command, _, _ := strings.Cut(p.Command, " ")
+		text = append(text, fmt.Sprintf("%d (%s)", p.PID, path.Base(command)))
+	}
+	if more := len(f.Processes) - most; more > 0 {
+		text = append(text, fmt.Sprintf("%d more", more))
+	}
+	return strings.Join(text, ", ")
+}
+
+// enterWith says how programs get into the namespace.
+func (f *facts) enterWith() string {
+	shown, err := displayed(*f.Name)
+	if err != nil {
+		shown = *f.Name
+	}
+	if f.Path != "" {
+		return fmt.Sprintf("ipcns exec %s CMD, or nsenter --ipc=%s CMD", shown, f.Path)
+	}
+	return fmt.Sprintf("ipcns exec %s CMD, or nsenter -t %d -U -i -m --preserve-credentials CMD", shown, f.Holder)
+}

@@ -1,0 +1,71 @@
+//go:build linux
+
+package registry
+
+import (
+	"slices"
+	"time"
+
+	"github.com/ipcns/ipcns/host"
+	"golang.org/x/sys/unix"
+)
+
+// A Membership is which processes are in which IPC namespace, by inode number.
+type Membership map[uint64][]int
+
+// Members looks at every process that the caller may look at.
+func Members() (Membership, error) {
+	namespaces, _, err := host.Proc("/proc").Namespaces()
+	if err != nil {
+		return nil, err
+	}
+	m := Membership{}
+	for _, ns := range namespaces {
+		m[ns.Inode] = ns.PIDs
+	}
+	return m, nil
+}
+
+// In returns the processes in a namespace, but for its holder.
+func (m Membership) In(ns *Namespace) []int {
+	if ns.State != Alive {
+		return nil
+	}
+	return slices.DeleteFunc(slices.Clone(m[ns.Inode]), func(pid int) bool {
+		return ns.Holder != nil && pid == ns.Holder.PID
+	})
+}
+
+// Wait returns when no process is in a namespace any more. It looks again each
+// second, and whenever a process ends.
+func Wait(ns *Namespace) error {
+	for {
+		members, err := Members()
+		if err != nil {
+			return err
+		}
+		pids := members.In(ns)
+		if len(pids) == 0 {
+			return nil
+		}
+		for _, pid := range pids {
+			if err := waitPID(pid); err != nil {
+				return err
+			}
+		}
+	}
+}
+
+// waitPID waits until a process has ended, or for a while: it may also leave
+// the namespace, which nothing tells.
+func waitPID(pid int) error {
+	pidfd, err := unix.PidfdOpen(pid, 0)
+	if err == unix.ESRCH {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	defer unix.Close(pidfd)
+	return wait(pidfd, time.Second)
+}

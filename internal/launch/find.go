@@ -48,7 +48,11 @@ func Find(name, path string) (string, error) {
 }
 
 func notFound(name string) error {
-	return &Error{Status: StatusNotFound, errno: unix.ENOENT, text: fmt.Sprintf("cannot run %s: there is no such program; give its path, or check PATH", quoteEmpty(name))}
+	text := fmt.Sprintf("cannot run %s: there is no such program; give its path, or check PATH", quoteEmpty(name))
+	if strings.Contains(name, "/") { // which is not looked up in PATH
+		text = fmt.Sprintf("cannot run %s: there is no such file; check the path", name)
+	}
+	return &Error{Status: StatusNotFound, errno: unix.ENOENT, text: text}
 }
 
 func quoteEmpty(name string) string {

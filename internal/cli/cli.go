@@ -71,8 +71,9 @@ from those of every other program.`,
   ipcns tour                        the story of IPC namespaces, live`,
 		DisableFlagsInUseLine: true,
 
-		SilenceErrors: true,
-		SilenceUsage:  true,
+		SilenceErrors:     true,
+		SilenceUsage:      true,
+		CompletionOptions: cobra.CompletionOptions{DisableDefaultCmd: true}, // there is one of our own
 		Args: func(cmd *cobra.Command, args []string) error {
 			if len(args) > 0 {
 				return wrongUsage("unknown command %q; see \"ipcns help\"", args[0])
@@ -133,6 +134,7 @@ var commands = map[string]func() *cobra.Command{
 	"mq":                  newMq,
 	"tour":                newTour,
 	"version":             newVersion,
+	"completion":          newCompletion,
 	launch.FailureCommand: newLaunchFailed,
 }
 
@@ -141,7 +143,6 @@ var commands = map[string]func() *cobra.Command{
 func addCommands(root *cobra.Command, args []string) {
 	if len(args) > 0 && commands[args[0]] != nil {
 		addCommand(root, commands[args[0]]())
-		root.CompletionOptions.DisableDefaultCmd = true
 		return
 	}
 	for _, make := range commands {

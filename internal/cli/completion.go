@@ -1,0 +1,46 @@
+//go:build linux
+
+package cli
+
+import (
+	"fmt"
+	"io"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+)
+
+// completions write the script of each shell.
+var completions = map[string]func(root *cobra.Command, w io.Writer) error{
+	"bash":       func(root *cobra.Command, w io.Writer) error { return root.GenBashCompletionV2(w, true) },
+	"zsh":        (*cobra.Command).GenZshCompletion,
+	"fish":       func(root *cobra.Command, w io.Writer) error { return root.GenFishCompletion(w, true) },
+	"powershell": (*cobra.Command).GenPowerShellCompletionWithDesc,
+}
+
+func newCompletion() *cobra.Command {
+	shells := slices.Sorted(maps.Keys(completions))
+	return &cobra.Command{
+		Use:   "completion SHELL",
+		Short: "Print a script that completes ipcns for a shell",
+		Long: fmt.Sprintf(`Print a script with which a shell completes commands, options and namespaces of
+ipcns. SHELL is one of %s; bash also needs the package
+bash-completion.`, strings.Join(shells, ", ")),
+		Example: `  source <(ipcns completion bash)
+  ipcns completion bash | sudo tee /etc/bash_completion.d/ipcns
+  ipcns completion zsh | sudo tee /usr/local/share/zsh/site-functions/_ipcns
+  ipcns completion fish >~/.config/fish/completions/ipcns.fish`,
+		ValidArgs: shells,
+		Args: func(cmd *cobra.Command, args []string) error {
+			if len(args) != 1 || completions[args[0]] == nil {
+				return wrongUsage("completion takes one shell: %s; see \"%s --help\"", strings.Join(shells, ", "), cmd.CommandPath())
+			}
+			return nil
+		},
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return completions[args[0]](cmd.Root(), cmd.OutOrStdout())
+		},
+	}
+}

@@ -9,6 +9,8 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/ipcns/ipcns/host"
+	"github.com/ipcns/ipcns/internal/oneline"
 	"github.com/spf13/cobra"
 )
 
@@ -43,4 +45,17 @@ bash-completion.`, strings.Join(shells, ", ")),
 			return completions[args[0]](cmd.Root(), cmd.OutOrStdout())
 		},
 	}
+}
+
+// completeNamespace offers the ways to name a namespace, and the namespaces
+// that this user sees.
+func completeNamespace(cmd *cobra.Command, args []string, toComplete string) ([]string, cobra.ShellCompDirective) {
+	references := []string{"self", "init", "pid:", "path:"}
+	const proc = host.Proc("/proc")
+	namespaces, _, _ := proc.Namespaces() // none, without a /proc
+	for _, ns := range namespaces {
+		who := fmt.Sprintf("%d %s", ns.PIDs[0], oneline.Of(proc.Command(ns.PIDs[0])))
+		references = append(references, cobra.CompletionWithDesc(fmt.Sprintf("ipc:[%d]", ns.Inode), who))
+	}
+	return references, cobra.ShellCompDirectiveNoSpace | cobra.ShellCompDirectiveNoFileComp
 }

@@ -34,7 +34,7 @@ type target struct {
 
 func (t *target) addFlag(cmd *cobra.Command) {
 	cmd.Flags().StringVarP(&t.reference, "namespace", "n", "self", "work on namespace `NS`")
-	cmd.RegisterFlagCompletionFunc("namespace", cobra.FixedCompletions([]string{"self", "init", "pid:", "path:"}, cobra.ShellCompDirectiveNoSpace|cobra.ShellCompDirectiveNoFileComp))
+	cmd.RegisterFlagCompletionFunc("namespace", completeNamespace)
 }
 
 // do calls f in the target. Where it takes entering a user namespace, which

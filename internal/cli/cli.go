@@ -4,6 +4,7 @@
 package cli
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -26,7 +27,9 @@ func Main(args []string) int {
 	root := newRoot()
 	addCommands(root, args[1:])
 	root.SetArgs(args[1:])
-	err := root.Execute()
+	var helpErr error // which cobra would print and forget
+	root.SetHelpFunc(func(cmd *cobra.Command, _ []string) { helpErr = writeHelp(cmd) })
+	err := cmp.Or(root.Execute(), helpErr)
 	if err == nil {
 		return 0
 	}
@@ -89,6 +92,12 @@ from those of every other program.`,
 	}
 	root.SetUsageFunc(writeUsage)
 	return root
+}
+
+func writeHelp(cmd *cobra.Command) error {
+	text := strings.TrimSpace(cmp.Or(cmd.Long, cmd.Short)) + "\n\n"
+	_, err := io.WriteString(cmd.OutOrStdout(), text+cmd.UsageString())
+	return err
 }
 
 // writeUsage is cobra's usage without its template, whose package would be

@@ -80,7 +80,7 @@ type namespaceRow struct {
 	objectCounts
 	OwnerUID *uint32 `json:"owner_uid"`
 	PID      int     `json:"pid"`
-	Command  string  `json:"command"`
+	Command  *string `json:"command"`
 }
 
 // objectCounts are the objects of a namespace.
@@ -106,7 +106,9 @@ func namespaceRows() ([]namespaceRow, int, error) {
 		if err != nil {
 			return nil, 0, err
 		}
-		row.Command = proc.Command(row.PID)
+		if command := proc.Command(row.PID); command != "" { // else the process has ended since
+			row.Command = &command
+		}
 		rows = append(rows, row)
 	}
 	return rows, unseen, nil
@@ -192,7 +194,7 @@ func writeNamespaces(w io.Writer, rows []namespaceRow) error {
 	for _, row := range rows {
 		t.add(number(row.ID), strconv.FormatUint(row.Inode, 10), strconv.Itoa(row.Processes),
 			number(row.Queues), number(row.Sets), number(row.Segments), number(row.Mqueues),
-			row.owner(&names), strconv.Itoa(row.PID), oneline.Of(row.Command))
+			row.owner(&names), strconv.Itoa(row.PID), row.command())
 	}
 	return t.write(w, terminalWidth())
 }
@@ -210,6 +212,13 @@ func (row namespaceRow) owner(names *listing.Names) string {
 		return "-"
 	}
 	return names.User(*row.OwnerUID)
+}
+
+func (row namespaceRow) command() string {
+	if row.Command == nil {
+		return "-"
+	}
+	return oneline.Of(*row.Command)
 }
 
 // terminalWidth returns the columns of the terminal that standard output is,

@@ -14,6 +14,7 @@ import (
 	"github.com/ipcns/ipcns/internal/launch"
 	"github.com/ipcns/ipcns/internal/oneline"
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 )
 
 // Exit statuses of every command but run, which has those of package launch.
@@ -206,7 +207,20 @@ func failingWith(status int, cmd *cobra.Command) *cobra.Command {
 }
 
 func flagError(cmd *cobra.Command, err error) error {
+	if e := (*pflag.InvalidValueError)(nil); errors.As(err, &e) && valuesOf[e.GetFlag().Value.Type()] != "" {
+		return wrongUsage("--%s takes %s, not %q; see \"%s --help\"", e.GetFlag().Name, valuesOf[e.GetFlag().Value.Type()], e.GetValue(), cmd.CommandPath())
+	}
 	return wrongUsage("%w; see \"%s --help\"", err, cmd.CommandPath())
+}
+
+// valuesOf are the values that flags take, by the types of package pflag,
+// whose errors are for programmers.
+var valuesOf = map[string]string{
+	"bool":     "true or false",
+	"int":      "a number",
+	"int64":    "a number",
+	"uint":     "a number from 0",
+	"duration": "a time such as 200ms",
 }
 
 // noArguments refuses arguments in one line that says what to do.

@@ -223,10 +223,17 @@ var valuesOf = map[string]string{
 	"duration": "a time such as 200ms",
 }
 
+// takes tells what arguments a command takes. The name of ipcns comes before
+// any error.
+func takes(cmd *cobra.Command, format string, args ...any) error {
+	what := fmt.Sprintf(format, args...)
+	return wrongUsage("%s takes %s; see \"%s --help\"", strings.TrimPrefix(cmd.CommandPath(), "ipcns "), what, cmd.CommandPath())
+}
+
 // noArguments refuses arguments in one line that says what to do.
 func noArguments(cmd *cobra.Command, args []string) error {
 	if len(args) > 0 {
-		return wrongUsage("%s takes no argument %q; see \"%s --help\"", cmd.CommandPath(), args[0], cmd.CommandPath())
+		return takes(cmd, "no argument %q", args[0])
 	}
 	return nil
 }

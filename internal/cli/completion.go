@@ -37,7 +37,7 @@ bash-completion.`, strings.Join(shells, ", ")),
 		ValidArgs: shells,
 		Args: func(cmd *cobra.Command, args []string) error {
 			if len(args) != 1 || completions[args[0]] == nil {
-				return wrongUsage("completion takes one shell: %s; see \"%s --help\"", strings.Join(shells, ", "), cmd.CommandPath())
+				return takes(cmd, "one shell: %s", strings.Join(shells, ", "))
 			}
 			return nil
 		},

@@ -78,7 +78,7 @@ var AllLimits = [...]Limit{
 	{"msg_max", "messages that a POSIX queue takes", 1, 65536, func(l *Limits) *uint64 { return &l.MsgMax }},
 	{"msgsize_max", "bytes in one message of a POSIX queue", 128, 16777216, func(l *Limits) *uint64 { return &l.MsgsizeMax }},
 	{"msg_default", "messages, for a POSIX queue without attributes", 1, 65536, func(l *Limits) *uint64 { return &l.MsgDefault }},
-	{"msgsize_default", "bytes in one message, for a POSIX queue without attributes", 128, 16777216, func(l *Limits) *uint64 { return &l.MsgsizeDefault }},
+	{"msgsize_default", "bytes in one message of a POSIX queue without attributes", 128, 16777216, func(l *Limits) *uint64 { return &l.MsgsizeDefault }},
 }
 
 // LimitByName returns the limit of that name; the error lists the names.

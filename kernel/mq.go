@@ -107,7 +107,7 @@ func mqueueDevice(name string) (uint64, syscall.Errno) {
 
 // noMqueues returns why an ordinary user may not see the POSIX queues.
 func noMqueues() error {
-	return fmt.Errorf("listing POSIX message queues takes CAP_SYS_ADMIN, or this namespace's mqueue mount at /dev/mqueue: %w", unix.EPERM)
+	return fmt.Errorf("%w; it takes CAP_SYS_ADMIN, or this namespace's mqueue mount at /dev/mqueue", unix.EPERM)
 }
 
 // MqCount returns how many POSIX queues there are.

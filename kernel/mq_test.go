@@ -126,7 +126,7 @@ func TestMqListOfAnOrdinaryUser(t *testing.T) {
 	if os.Geteuid() != 0 {
 		t.Skip("only root can make queues that are not this user's")
 	}
-	const refused = "listing POSIX message queues takes CAP_SYS_ADMIN, or this namespace's mqueue mount at /dev/mqueue: operation not permitted\n"
+	const refused = "operation not permitted; it takes CAP_SYS_ADMIN, or this namespace's mqueue mount at /dev/mqueue\n"
 	for dev, want := range map[string]string{
 		"without mqueue":                   refused,
 		"with an empty directory":          refused,

@@ -287,7 +287,7 @@ func TestContexts(t *testing.T) {
 		began := time.Now()
 		ctx, cancel := context.WithTimeout(context.Background(), tick)
 		defer cancel()
-		err := received(t, begun(func() error { return do(ctx) }))
+		err := ipctest.Received(t, begun(func() error { return do(ctx) }))
 		wantError(t, err, context.DeadlineExceeded, call+" /q: context deadline exceeded")
 		if took := time.Since(began); took < tick || took > hang {
 			t.Errorf("%s: ended after %v with a deadline of %v", call, took, tick)
@@ -361,7 +361,7 @@ func TestClose(t *testing.T) {
 	})
 	ipctest.Asleep(t, unix.SYS_MQ_TIMEDRECEIVE, 1)
 	must(t, onThread.Close())
-	wantError(t, received(t, over), syscall.EBADF, "mq_receive /q"+transfer)
+	wantError(t, ipctest.Received(t, over), syscall.EBADF, "mq_receive /q"+transfer)
 
 	_, _, receiveError := q.Receive(soon(t), buffer)
 	_, attributesError := q.Attributes()
@@ -397,7 +397,7 @@ func TestNotify(t *testing.T) {
 	receive(t, q)
 	receive(t, q)
 	must(t, q.Send(soon(t), []byte("third"), 0))
-	received(t, c)
+	ipctest.Received(t, c)
 	must(t, stop()) // it is over
 	must(t, stop())
 
@@ -457,11 +457,11 @@ func TestNotifyMissesNothing(t *testing.T) {
 			next++
 		}
 		if next < messages {
-			received(t, c)
+			ipctest.Received(t, c)
 		}
 		must(t, stop())
 	}
-	must(t, received(t, sent))
+	must(t, ipctest.Received(t, sent))
 }
 
 // TestNotifyBesideReceive tries what the comment of Notify says of a goroutine
@@ -477,7 +477,7 @@ func TestNotifyBesideReceive(t *testing.T) {
 	must(t, err)
 	must(t, q.Send(soon(t), nil, 0))
 	must(t, over())
-	received(t, c)
+	ipctest.Received(t, c)
 	must(t, stop())
 }
 

@@ -5,7 +5,6 @@ package sysv_test
 import (
 	"context"
 	"errors"
-	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -15,7 +14,6 @@ import (
 	"time"
 
 	"github.com/ipcns/ipcns/internal/leak/ipctest"
-	"github.com/ipcns/ipcns/ipc"
 	"github.com/ipcns/ipcns/kernel"
 )
 
@@ -34,20 +32,18 @@ var system = kernel.System{}
 // key is that of every object, as no two tests run at once.
 const key = 0x2a
 
-// sizes of what is done in milliseconds: no call may end before a tick, or
-// take a hang.
+// What the tests of this package say often.
 const (
-	tick = 10 * time.Millisecond
-	hang = 20 * time.Second
+	tick = ipctest.Tick
+	hang = ipctest.Hang
 )
 
-// must ends the test if a call fails that has to work.
-func must(t *testing.T, err error) {
-	t.Helper()
-	if err != nil {
-		t.Fatal(err)
-	}
-}
+var (
+	must      = ipctest.Must
+	wantError = ipctest.WantError
+	begun     = ipctest.Begun
+	soon      = ipctest.Soon
+)
 
 // removed removes an object when the test is over.
 func removed(t *testing.T, object interface{ Remove() error }) {
@@ -58,19 +54,6 @@ func removed(t *testing.T, object interface{ Remove() error }) {
 	})
 }
 
-// wantError expects an error of this package that is another, with this text.
-func wantError(t *testing.T, err, is error, format string, args ...any) {
-	t.Helper()
-	text := fmt.Sprintf(format, args...)
-	if err == nil {
-		t.Errorf("no error, want %q", text)
-		return
-	}
-	if !errors.As(err, new(*ipc.Error)) || !errors.Is(err, is) || err.Error() != text {
-		t.Errorf("got  %q (%T)\nwant %q, which is %q", err, err, text, is)
-	}
-}
-
 // waiting starts a call that has to wait, and returns once a thread sleeps in
 // that system call. The function that it returns gives the call's error.
 func waiting(t *testing.T, number uintptr, call func() error) (over func() error) {
@@ -79,33 +62,7 @@ func waiting(t *testing.T, number uintptr, call func() error) (over func() error
 	ipctest.Asleep(t, number, 1)
 	return func() error {
 		t.Helper()
-		return received(t, result)
-	}
-}
-
-// begun starts a call and returns where its error comes out.
-func begun(call func() error) <-chan error {
-	result := make(chan error, 1)
-	go func() { result <- call() }()
-	return result
-}
-
-// soon is the context of calls that do not have to wait.
-func soon(t *testing.T) context.Context {
-	ctx, cancel := context.WithTimeout(context.Background(), hang)
-	t.Cleanup(cancel)
-	return ctx
-}
-
-// received returns what comes out of a channel, which may not take long.
-func received[T any](t *testing.T, c <-chan T) T {
-	t.Helper()
-	select {
-	case v := <-c:
-		return v
-	case <-time.After(hang):
-		t.Fatal("nothing has happened for too long")
-		panic("unreachable")
+		return ipctest.Received(t, result)
 	}
 }
 
@@ -116,7 +73,7 @@ func testContexts(t *testing.T, number uintptr, prefix string, call func(context
 	began := time.Now()
 	ctx, cancel := context.WithTimeout(context.Background(), tick)
 	defer cancel()
-	err := received(t, begun(func() error { return call(ctx) }))
+	err := ipctest.Received(t, begun(func() error { return call(ctx) }))
 	wantError(t, err, context.DeadlineExceeded, "%s: context deadline exceeded", prefix)
 	if took := time.Since(began); took < tick || took > hang {
 		t.Errorf("%s: ended after %v with a deadline of %v", prefix, took, tick)

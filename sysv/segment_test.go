@@ -40,7 +40,7 @@ func attach(t *testing.T, s *sysv.Segment, flags int) *sysv.Attachment {
 	a, err := s.Attach(flags)
 	must(t, err)
 	t.Cleanup(func() {
-		if err := received(t, begun(a.Detach)); err != nil && !errors.Is(err, sysv.ErrDetached) {
+		if err := ipctest.Received(t, begun(a.Detach)); err != nil && !errors.Is(err, sysv.ErrDetached) {
 			t.Error(err)
 		}
 	})
@@ -299,7 +299,7 @@ func TestUsePassesOn(t *testing.T) {
 	if debug.SetPanicOnFault(false) {
 		t.Error("faults elsewhere still panic")
 	}
-	must(t, received(t, begun(a.Detach))) // waits for no use that is over
+	must(t, ipctest.Received(t, begun(a.Detach))) // waits for no use that is over
 }
 
 func TestDetach(t *testing.T) {
@@ -333,7 +333,7 @@ func TestDetachWaitsForUse(t *testing.T) {
 			return fill(memory)
 		})
 	}()
-	received(t, using)
+	ipctest.Received(t, using)
 	go func() { detached <- a.Detach() }()
 	// It begins by turning others away.
 	ipctest.Eventually(t, "the segment is detached", func() bool { return a.Use(fill) != nil })
@@ -343,8 +343,8 @@ func TestDetachWaitsForUse(t *testing.T) {
 	case <-time.After(tick):
 	}
 	close(goOn)
-	must(t, received(t, used))
-	must(t, received(t, detached))
+	must(t, ipctest.Received(t, used))
+	must(t, ipctest.Received(t, detached))
 }
 
 func TestUseWhileOthersDetach(t *testing.T) {

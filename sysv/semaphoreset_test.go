@@ -166,7 +166,7 @@ func TestOpenWaitsForTheMaker(t *testing.T) {
 	})
 	removed(t, s)
 	checkValues(t, s, 5)
-	must(t, received(t, over))
+	must(t, ipctest.Received(t, over))
 }
 
 // createSet is the role of a process that makes a set or opens it, once its
@@ -244,7 +244,7 @@ func TestMakerThatDies(t *testing.T) {
 	for name, open := range opens {
 		began := time.Now()
 		ctx, cancel := context.WithTimeout(context.Background(), tick)
-		err := received(t, begun(func() error { return open(ctx) }))
+		err := ipctest.Received(t, begun(func() error { return open(ctx) }))
 		wantError(t, err, context.DeadlineExceeded, "semget set id %d (key 0x0000002a): its maker has not initialised it: context deadline exceeded", s.ID())
 		cancel()
 		if took := time.Since(began); took < tick {

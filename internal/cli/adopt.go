@@ -22,7 +22,7 @@ stays then, also when the process ends. "ipcns exec NAME" shows the process's
   ipcns adopt db pid:$(podman inspect --format '{{.State.Pid}}' db)`,
 		Args: func(cmd *cobra.Command, args []string) error {
 			if len(args) != 2 {
-				return wrongUsage("adopt takes a name and pid:NUMBER; see \"ipcns adopt --help\"")
+				return takes(cmd, "a name and pid:NUMBER")
 			}
 			return nil
 		},

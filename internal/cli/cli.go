@@ -4,6 +4,7 @@
 package cli
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -13,6 +14,7 @@ import (
 	"github.com/ipcns/ipcns/internal/launch"
 	"github.com/ipcns/ipcns/internal/oneline"
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 )
 
 // Exit statuses of every command but run, which has those of package launch.
@@ -26,7 +28,9 @@ func Main(args []string) int {
 	root := newRoot()
 	addCommands(root, args[1:])
 	root.SetArgs(args[1:])
-	err := root.Execute()
+	var helpErr error // which cobra would print and forget
+	root.SetHelpFunc(func(cmd *cobra.Command, _ []string) { helpErr = writeHelp(cmd) })
+	err := cmp.Or(root.Execute(), helpErr)
 	if err == nil {
 		return 0
 	}
@@ -73,8 +77,9 @@ from those of every other program.`,
   ipcns tour                        the story of IPC namespaces, live`,
 		DisableFlagsInUseLine: true,
 
-		SilenceErrors: true,
-		SilenceUsage:  true,
+		SilenceErrors:     true,
+		SilenceUsage:      true,
+		CompletionOptions: cobra.CompletionOptions{DisableDefaultCmd: true}, // there is one of our own
 		Args: func(cmd *cobra.Command, args []string) error {
 			if len(args) > 0 {
 				return wrongUsage("unknown command %q; see \"ipcns help\"", args[0])
@@ -90,6 +95,12 @@ from those of every other program.`,
 	}
 	root.SetUsageFunc(writeUsage)
 	return root
+}
+
+func writeHelp(cmd *cobra.Command) error {
+	text := strings.TrimSpace(cmp.Or(cmd.Long, cmd.Short)) + "\n\n"
+	_, err := io.WriteString(cmd.OutOrStdout(), text+cmd.UsageString())
+	return err
 }
 
 // writeUsage is cobra's usage without its template, whose package would be
@@ -147,6 +158,7 @@ var commands = map[string]func() *cobra.Command{
 	"mq":                  newMq,
 	"tour":                newTour,
 	"version":             newVersion,
+	"completion":          newCompletion,
 	launch.FailureCommand: newLaunchFailed,
 }
 
@@ -155,7 +167,6 @@ var commands = map[string]func() *cobra.Command{
 func addCommands(root *cobra.Command, args []string) {
 	if len(args) > 0 && commands[args[0]] != nil {
 		addCommand(root, commands[args[0]]())
-		root.CompletionOptions.DisableDefaultCmd = true
 		return
 	}
 	for _, make := range commands {
@@ -209,13 +220,33 @@ func failingWith(status int, cmd *cobra.Command) *cobra.Command {
 }
 
 func flagError(cmd *cobra.Command, err error) error {
+	if e := (*pflag.InvalidValueError)(nil); errors.As(err, &e) && valuesOf[e.GetFlag().Value.Type()] != "" {
+		return wrongUsage("--%s takes %s, not %q; see \"%s --help\"", e.GetFlag().Name, valuesOf[e.GetFlag().Value.Type()], e.GetValue(), cmd.CommandPath())
+	}
 	return wrongUsage("%w; see \"%s --help\"", err, cmd.CommandPath())
+}
+
+// valuesOf are the values that flags take, by the types of package pflag,
+// whose errors are for programmers.
+var valuesOf = map[string]string{
+	"bool":     "true or false",
+	"int":      "a number",
+	"int64":    "a number",
+	"uint":     "a number from 0",
+	"duration": "a time such as 200ms",
+}
+
+// takes tells what arguments a command takes. The name of ipcns comes before
+// any error.
+func takes(cmd *cobra.Command, format string, args ...any) error {
+	what := fmt.Sprintf(format, args...)
+	return wrongUsage("%s takes %s; see \"%s --help\"", strings.TrimPrefix(cmd.CommandPath(), "ipcns "), what, cmd.CommandPath())
 }
 
 // noArguments refuses arguments in one line that says what to do.
 func noArguments(cmd *cobra.Command, args []string) error {
 	if len(args) > 0 {
-		return wrongUsage("%s takes no argument %q; see \"%s --help\"", cmd.CommandPath(), args[0], cmd.CommandPath())
+		return takes(cmd, "no argument %q", args[0])
 	}
 	return nil
 }

@@ -49,7 +49,7 @@ a few kilobytes, and recorded in $XDG_RUNTIME_DIR/ipcns; they end with it.`,
 
 func atLeastOneName(cmd *cobra.Command, args []string) error {
 	if len(args) == 0 {
-		return wrongUsage("%s takes the name of a namespace; see \"%s --help\"", cmd.Name(), cmd.CommandPath())
+		return takes(cmd, "the name of a namespace")
 	}
 	return nil
 }

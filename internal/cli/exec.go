@@ -26,7 +26,7 @@ was found but cannot be run, 127 if it was not found.`,
 		Args: cobra.ArbitraryArgs,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if len(args) == 0 {
-				return wrongUsage("exec takes the name of a namespace and a program; see \"ipcns exec --help\"")
+				return takes(cmd, "the name of a namespace and a program")
 			}
 			if !isName(args[0]) {
 				return wrongUsage("exec takes a name, not %q; give it one with \"ipcns adopt NAME %s\"", args[0], args[0])

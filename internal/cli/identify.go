@@ -20,7 +20,7 @@ called where a command takes a namespace: init, or ipc:[INODE].`,
 		Example: `  ipcns identify $$`,
 		Args: func(cmd *cobra.Command, args []string) error {
 			if len(args) != 1 {
-				return wrongUsage("identify takes the id of a process; see \"ipcns identify --help\"")
+				return takes(cmd, "the id of a process")
 			}
 			return nil
 		},

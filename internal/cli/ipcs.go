@@ -5,6 +5,7 @@ package cli
 import (
 	"errors"
 	"fmt"
+	"io"
 	"strconv"
 
 	"github.com/ipcns/ipcns/internal/listing"
@@ -47,18 +48,9 @@ CAP_SYS_ADMIN, or a mount of the namespace's mqueue file system at /dev/mqueue.
 			report.Warn = func(err error) { fmt.Fprintf(cmd.ErrOrStderr(), "ipcns: %v\n", err) }
 			out := cmd.OutOrStdout()
 			return t.do(cmd, func(system ipc.System) error {
-				id := -1
-				if object != "" {
-					var err error
-					if id, err = strconv.Atoi(object); err != nil || id < 0 {
-						return wrongUsage("%q is no id; write -i NUMBER", object)
-					}
-				}
 				switch {
-				case id >= 0 && asJSON:
-					return report.ObjectJSON(out, system, id)
-				case id >= 0:
-					return report.ObjectText(out, system, id)
+				case object != "":
+					return showObject(out, report, system, object, asJSON)
 				case asJSON:
 					return report.JSON(out, system)
 				}
@@ -94,4 +86,21 @@ CAP_SYS_ADMIN, or a mount of the namespace's mqueue file system at /dev/mqueue.
 	flags.StringVarP(&object, "id", "i", "", "show the one object with this `ID`; with -q, -m or -s")
 	flags.BoolVar(&asJSON, "json", false, "print JSON")
 	return cmd
+}
+
+// showObject prints the one object that the option -i names.
+func showObject(out io.Writer, report listing.Report, system ipc.System, object string, asJSON bool) error {
+	id, err := strconv.Atoi(object)
+	if err != nil || id < 0 {
+		return wrongUsage("%q is no id; write -i NUMBER", object)
+	}
+	show := report.ObjectText
+	if asJSON {
+		show = report.ObjectJSON
+	}
+	err = show(out, system, id)
+	if errors.Is(err, listing.ErrSelection) {
+		return &exitError{statusUsage, err}
+	}
+	return err
 }

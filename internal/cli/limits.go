@@ -3,7 +3,6 @@
 package cli
 
 import (
-	"fmt"
 	"io"
 	"strconv"
 	"strings"
@@ -26,13 +25,14 @@ above a new limit.
 The limits are changed by root, and by the user whose namespace it is, if that
 has a name or was made with a limit.
 
-` + referenceHelp + "\n\n" + limitsHelp(),
+` + referenceHelp + "\n\nThe limits, what each is in a new namespace, and what it may be:\n\n" +
+			strings.TrimSuffix(limitsTable(), "\n"),
 		Example: `  ipcns limits web
   ipcns limits web msgmnb=64k shmmax=1g
   ipcns limits self --json | jq .shmmni`,
 		Args: func(cmd *cobra.Command, args []string) error {
 			if len(args) == 0 {
-				return wrongUsage("limits takes a namespace; see \"ipcns limits --help\"")
+				return takes(cmd, "a namespace")
 			}
 			return nil
 		},
@@ -56,17 +56,6 @@ has a name or was made with a limit.
 	}
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
 	return cmd
-}
-
-// limitsHelp is the table of what a new namespace has.
-func limitsHelp() string {
-	var b strings.Builder
-	b.WriteString("In a new namespace they are:\n\n")
-	defaults := ipc.DefaultLimits()
-	for _, limit := range ipc.AllLimits {
-		fmt.Fprintf(&b, "  %-15s  %20d  %s\n", limit.Name, *limit.Of(&defaults), limit.Bounds)
-	}
-	return strings.TrimSuffix(b.String(), "\n")
 }
 
 // setLimits changes the limits of the thread's namespace, until the kernel
@@ -102,7 +91,7 @@ func showLimits(w io.Writer, system ipc.System, asJSON bool) error {
 
 func completeNamespaceAndLimits(cmd *cobra.Command, args []string, toComplete string) ([]string, cobra.ShellCompDirective) {
 	if len(args) == 0 {
-		return completeReference(cmd, args, toComplete)
+		return completeNamespace(cmd, args, toComplete)
 	}
 	return completeLimits(cmd, args, toComplete)
 }

@@ -174,8 +174,10 @@ func fill(rows []*namespaceRow) ([]*namespaceRow, error) {
 func (row *namespaceRow) fill() error {
 	row.Processes = len(row.pids)
 	if row.Processes > 0 {
-		command := host.Proc("/proc").Command(row.pids[0])
-		row.PID, row.Command = &row.pids[0], &command
+		row.PID = &row.pids[0]
+		if command := host.Proc("/proc").Command(row.pids[0]); command != "" { // else it has ended since
+			row.Command = &command
+		}
 	}
 	if row.State != string(registry.Alive) {
 		return nil
@@ -264,7 +266,7 @@ func (row *namespaceRow) command() string {
 	switch {
 	case row.State != string(registry.Alive):
 		return "(" + row.State + ")"
-	case row.Command == nil || *row.Command == "":
+	case row.Command == nil:
 		return "-"
 	}
 	return oneline.Of(*row.Command)

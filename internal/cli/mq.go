@@ -41,7 +41,7 @@ func mqHelp(text string) string { return text + "\n\n" + nameHelp + "\n\n" + ref
 
 func oneName(cmd *cobra.Command, args []string) error {
 	if len(args) != 1 {
-		return wrongUsage("%s takes one name, such as /jobs; see \"%s --help\"", cmd.CommandPath(), cmd.CommandPath())
+		return takes(cmd, "one name, such as /jobs")
 	}
 	return nil
 }

@@ -36,32 +36,7 @@ type target struct {
 
 func (t *target) addFlag(cmd *cobra.Command) {
 	cmd.Flags().StringVarP(&t.reference, "namespace", "n", "self", "work on namespace `NS`")
-	cmd.RegisterFlagCompletionFunc("namespace", completeReference)
-}
-
-func completeReference(cmd *cobra.Command, args []string, toComplete string) ([]string, cobra.ShellCompDirective) {
-	names, _ := completeName(cmd, nil, toComplete)
-	return append(names, "self", "init", "pid:", "path:"), cobra.ShellCompDirectiveNoSpace | cobra.ShellCompDirectiveNoFileComp
-}
-
-// completeName offers the names of the user for a first argument.
-func completeName(cmd *cobra.Command, args []string, toComplete string) ([]string, cobra.ShellCompDirective) {
-	if len(args) > 0 {
-		return nil, cobra.ShellCompDirectiveDefault
-	}
-	return completeNames(cmd, args, toComplete)
-}
-
-// completeNames offers the names of the user for every argument.
-func completeNames(cmd *cobra.Command, args []string, toComplete string) (names []string, directive cobra.ShellCompDirective) {
-	all, err := registry.Open().List()
-	if err != nil {
-		return nil, cobra.ShellCompDirectiveError
-	}
-	for _, ns := range all {
-		names = append(names, ns.Name)
-	}
-	return names, cobra.ShellCompDirectiveNoFileComp
+	cmd.RegisterFlagCompletionFunc("namespace", completeNamespace)
 }
 
 // do calls f in the target. Where it takes entering a user namespace, which

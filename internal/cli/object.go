@@ -253,7 +253,7 @@ func subcommandRequired(cmd *cobra.Command, args []string) error {
 
 func oneObject(cmd *cobra.Command, args []string) error {
 	if len(args) != 1 {
-		return wrongUsage("%s takes one object, such as 0x2a or id:0; see \"%s --help\"", cmd.CommandPath(), cmd.CommandPath())
+		return takes(cmd, "one object, such as 0x2a or id:0")
 	}
 	return nil
 }
@@ -262,7 +262,7 @@ func oneObject(cmd *cobra.Command, args []string) error {
 func objectAndMore(what string) cobra.PositionalArgs {
 	return func(cmd *cobra.Command, args []string) error {
 		if len(args) < 2 {
-			return wrongUsage("%s takes an object and %s; see \"%s --help\"", cmd.CommandPath(), what, cmd.CommandPath())
+			return takes(cmd, "an object and %s", what)
 		}
 		return nil
 	}

@@ -54,12 +54,12 @@ func completeReferences(cmd *cobra.Command, args []string, toComplete string) ([
 	if len(args) > 0 {
 		return nil, cobra.ShellCompDirectiveNoFileComp
 	}
-	return completeReference(cmd, args, toComplete)
+	return completeNamespace(cmd, args, toComplete)
 }
 
 func oneNamespace(cmd *cobra.Command, args []string) error {
 	if len(args) != 1 {
-		return wrongUsage("%s takes a namespace; see \"%s --help\"", cmd.Name(), cmd.CommandPath())
+		return takes(cmd, "a namespace")
 	}
 	return nil
 }

@@ -16,7 +16,7 @@ www/db. Programs notice nothing.`,
   ipcns rename web/db db                  take it out of web`,
 		Args: func(cmd *cobra.Command, args []string) error {
 			if len(args) != 2 {
-				return wrongUsage("rename takes the name of a namespace and a new one; see \"ipcns rename --help\"")
+				return takes(cmd, "the name of a namespace and a new one")
 			}
 			return nil
 		},

@@ -57,7 +57,7 @@ of 2^10, 2^20 and 2^30. The key private makes a segment that has none.`),
   segment=$(ipcns shm create private 1m); ipcns shm write $segment <file`,
 		Args: func(cmd *cobra.Command, args []string) error {
 			if len(args) != 2 {
-				return wrongUsage("%s takes a key and a size; see \"%s --help\"", cmd.CommandPath(), cmd.CommandPath())
+				return takes(cmd, "a key and a size")
 			}
 			return nil
 		},

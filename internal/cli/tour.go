@@ -66,7 +66,6 @@ func takeTour(ctx context.Context, out io.Writer) error {
 	defer remove()
 	t := &tour{ctx: ctx, out: out, key: key, env: append(os.Environ(), "PATH="+bin+":"+os.Getenv("PATH"))}
 	for _, scene := range []func() error{t.host, t.newNamespace, t.oneNamespace, t.twoNamespaces, t.nested, t.hostAgain} {
-		t.step++
 		if err := scene(); err != nil {
 			return fmt.Errorf("the tour ends at step %d: %w", t.step, cmp.Or(ctx.Err(), err))
 		}
@@ -114,13 +113,13 @@ func ownDirectory() (dir string, remove func(), err error) {
 }
 
 func (t *tour) host() error {
-	t.tell("Programs find a System V message queue by its key.\nThese are the queues that every program of this namespace finds:")
+	t.begin("Programs find a System V message queue by its key.\nThese are the queues that every program of this namespace finds:")
 	_, err := t.run("ipcns ipcs -q")
 	return err
 }
 
 func (t *tour) newNamespace() error {
-	t.tell("A program that ipcns runs has a namespace of its own, and none of them:")
+	t.begin("A program that ipcns runs has a namespace of its own, and none of them:")
 	output, err := t.run("ipcns run -- ipcns ipcs -q")
 	if err != nil {
 		return err
@@ -132,7 +131,7 @@ func (t *tour) newNamespace() error {
 }
 
 func (t *tour) oneNamespace() error {
-	t.tell("Two processes of one namespace pass a message through a queue:")
+	t.begin("Two processes of one namespace pass a message through a queue:")
 	output, err := t.run(fmt.Sprintf("ipcns run -- sh -c 'ipcns msg create %[1]s; echo hello | ipcns msg send %[1]s; ipcns msg recv %[1]s'", t.key))
 	if err != nil {
 		return err
@@ -141,7 +140,7 @@ func (t *tour) oneNamespace() error {
 }
 
 func (t *tour) twoNamespaces() error {
-	t.tell("The same two processes in two namespaces. The sender, which goes on waiting:")
+	t.begin("The same two processes in two namespaces. The sender, which goes on waiting:")
 	pid, stop, err := t.start(fmt.Sprintf("ipcns run -- sh -c 'ipcns msg create %[1]s; echo hello | ipcns msg send %[1]s; echo sent; read stop'", t.key), "sent\n")
 	if err != nil {
 		return err
@@ -164,7 +163,7 @@ func (t *tour) twoNamespaces() error {
 }
 
 func (t *tour) nested() error {
-	t.tell("A namespace within a namespace is as empty as any other:")
+	t.begin("A namespace within a namespace is as empty as any other:")
 	output, err := t.run(fmt.Sprintf("ipcns run -- sh -c 'ipcns msg create %s; ipcns ipcs -q; ipcns run -- ipcns ipcs -q'", t.key))
 	if err != nil {
 		return err
@@ -177,7 +176,7 @@ func (t *tour) nested() error {
 }
 
 func (t *tour) hostAgain() error {
-	t.tell("Nothing of all this was to be seen here, and nothing of it is left:")
+	t.begin("Nothing of all this was to be seen here, and nothing of it is left:")
 	output, err := t.run("ipcns ipcs -q")
 	if err != nil {
 		return err
@@ -197,6 +196,12 @@ func shows(output, want string) error {
 		return fmt.Errorf("the output lacks %q", want)
 	}
 	return nil
+}
+
+// begin begins a step with what its first command shows.
+func (t *tour) begin(sentence string) {
+	t.step++
+	t.tell(fmt.Sprintf("%d. %s", t.step, sentence))
 }
 
 // tell prints what the next command shows.

@@ -162,6 +162,10 @@ func namespaceFailure(s step, errno syscall.Errno) string {
 	case stepUser:
 		return userNamespaceFailure(errno)
 	case stepMap:
+		if errno == syscall.EPERM {
+			// No user is mapped here, so whether this one is root does not show.
+			return fmt.Sprintf("cannot map this user into a user namespace: %v%s; run as root, who needs CAP_SETFCAP for it, or CAP_SYS_ADMIN to do without", errno, userNamespaceKnob())
+		}
 		return fmt.Sprintf("cannot map this user into a user namespace: %v%s; run as root", errno, userNamespaceKnob())
 	case stepMount:
 		if errno == syscall.ENOSPC {

@@ -37,6 +37,8 @@ var preparations = map[string]func() error{
 
 	"a system that refuses unshare": refuseUnshare,
 
+	"root without CAP_SETFCAP": func() error { return forgo(unix.CAP_SETFCAP) },
+
 	"no proc":               func() error { return unix.Mount("tmpfs", "/proc", "tmpfs", 0, "") },
 	"proc to read only":     func() error { return bindReadOnly("/proc") },
 	"no limits of mqueue":   func() error { return unix.Mount("tmpfs", "/proc/sys/fs", "tmpfs", 0, "") },
@@ -117,6 +119,20 @@ func refuseUnshare() error {
 	return unix.Prctl(unix.PR_SET_SECCOMP, unix.SECCOMP_MODE_FILTER, uintptr(unsafe.Pointer(&program)), 0, 0)
 }
 
+// forgo gives up a capability of the calling thread, for what it executes too.
+func forgo(capability int) error {
+	header := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
+	var sets [2]unix.CapUserData
+	if err := unix.Capget(&header, &sets[0]); err != nil {
+		return err
+	}
+	sets[0].Effective &^= 1 << capability
+	sets[0].Permitted &^= 1 << capability
+	return errors.Join(
+		unix.Prctl(unix.PR_CAPBSET_DROP, uintptr(capability), 0, 0, 0),
+		unix.Capset(&header, &sets[0]))
+}
+
 // The ways of a launch.
 const (
 	direct = "direct"
@@ -142,6 +158,7 @@ func TestEachStepThatFailsSaysSo(t *testing.T) {
 		{"no user namespaces", []string{stub}, order{}, noPrivilege + "there are as many of those as sysctl user.max_user_namespaces = 0 allows; raise it, or run as root"},
 		{"a chroot", []string{stub}, order{}, refused},
 		{"a system that refuses unshare", []string{direct, stub}, order{}, refused},
+		{"root without CAP_SETFCAP", []string{stub}, order{}, "cannot map this user into a user namespace: operation not permitted; run as root, who needs CAP_SETFCAP for it, or CAP_SYS_ADMIN to do without"},
 		{"proc to read only", []string{stub}, order{}, "cannot map this user into a user namespace: read-only file system; run as root"},
 		{"no proc", []string{stub}, order{}, "cannot run ipcns again: no such file or directory; is /proc mounted?"},
 

@@ -48,7 +48,11 @@ func Find(name, path string) (string, error) {
 }
 
 func notFound(name string) error {
-	return &Error{Status: StatusNotFound, errno: unix.ENOENT, text: fmt.Sprintf("cannot run %s: there is no such program; give its path, or check PATH", quoteEmpty(name))}
+	text := fmt.Sprintf("cannot run %s: there is no such program; give its path, or check PATH", quoteEmpty(name))
+	if strings.Contains(name, "/") { // which is not looked up in PATH
+		text = fmt.Sprintf("cannot run %s: there is no such file; check the path", name)
+	}
+	return &Error{Status: StatusNotFound, errno: unix.ENOENT, text: text}
 }
 
 func quoteEmpty(name string) string {
@@ -71,7 +75,17 @@ func runnable(file string) error {
 		return &Error{Status: StatusNotRunnable, errno: unix.EISDIR, text: fmt.Sprintf("cannot run %s: it is a directory", file)}
 	}
 	if err := unix.Faccessat(unix.AT_FDCWD, file, unix.X_OK, unix.AT_EACCESS); err != nil {
-		return &Error{Status: StatusNotRunnable, errno: errnoOf(err), text: fmt.Sprintf("cannot run %s: %v; is it executable?", file, err)}
+		text := fmt.Sprintf("cannot run %s: %v; is it executable?", file, err)
+		if err == unix.EACCES && st.Mode&0o111 != 0 && onNoexec(file) {
+			text = fmt.Sprintf("cannot run %s: its file system is mounted noexec; copy it to another, or mount that with exec", file)
+		}
+		return &Error{Status: StatusNotRunnable, errno: errnoOf(err), text: text}
 	}
 	return nil
+}
+
+// onNoexec reports whether the file is on a mount from which nothing is run.
+func onNoexec(file string) bool {
+	var fs unix.Statfs_t
+	return unix.Statfs(file, &fs) == nil && fs.Flags&unix.ST_NOEXEC != 0
 }

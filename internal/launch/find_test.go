@@ -41,6 +41,7 @@ func TestFind(t *testing.T) {
 	}
 	const (
 		missing = ": there is no such program; give its path, or check PATH"
+		noFile  = ": there is no such file; check the path"
 		refused = ": permission denied; is it executable?"
 		isDir   = ": it is a directory"
 	)
@@ -74,9 +75,9 @@ func TestFind(t *testing.T) {
 		{"sub", ":one", isDir, 126, syscall.EISDIR},
 
 		{"no", "one:two", missing, 127, syscall.ENOENT},
-		{"no/such", "one:two", missing, 127, syscall.ENOENT},
-		{"one/prog/x", "", missing, 127, syscall.ENOENT},
-		{"one/dangling", "", missing, 127, syscall.ENOENT},
+		{"no/such", "one:two", noFile, 127, syscall.ENOENT},
+		{"one/prog/x", "", noFile, 127, syscall.ENOENT},
+		{"one/dangling", "", noFile, 127, syscall.ENOENT},
 		{"", "one:two", `cannot run ""` + missing, 127, syscall.ENOENT},
 
 		{"text", "one:two", refused, 126, syscall.EACCES},

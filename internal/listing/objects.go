@@ -14,6 +14,10 @@ import (
 // says "id 5 not found" on standard error then, and exits with 0.
 var ErrNotFound = errors.New("there is none of that id in this namespace")
 
+// ErrSelection is why an object cannot be shown if not exactly one kind of
+// those that have ids is selected.
+var ErrSelection = errors.New("cannot show one object: select either message queues, segments or semaphore sets")
+
 // objects are the objects of one System V kind.
 type objects[Object any] struct {
 	plural, singular string
@@ -51,7 +55,8 @@ func (o objects[Object]) find(from *source, id int) (*Object, error) {
 
 // ObjectText prints one object as ipcs does with -i; the view plays no part.
 // Exactly one of message queues, segments and semaphore sets must be
-// selected. The error of an object that does not exist is [ErrNotFound].
+// selected, or the error is [ErrSelection]. That of an object that does not
+// exist is [ErrNotFound].
 func (r Report) ObjectText(w io.Writer, system ipc.System, id int) error {
 	k, err := r.kindWithIDs()
 	if err != nil {
@@ -87,5 +92,5 @@ func (r Report) kindWithIDs() (*kind, error) {
 	case Selection{SemaphoreSets: true}:
 		return &semaphoreSetKind, nil
 	}
-	return nil, errors.New("cannot show one object: select either message queues, segments or semaphore sets")
+	return nil, ErrSelection
 }

@@ -21,9 +21,10 @@ import (
 // In a block marked console, a line that begins with "$ " is a command, lines
 // that begin with "> " continue it, and the rest is what it prints, errors too.
 // The commands of a section, which a heading "## " begins, are typed into one
-// shell, in a directory, an IPC namespace and a process id namespace of their
-// own, whose process 1 the shell is; see [session]. A command that fails must
-// say so: its exit status is not shown.
+// shell, in a directory and namespaces of their own: process 1 is the shell, and
+// there is no network. A command that fails must say so: its exit status is not
+// shown. What jobs in the background print comes where it is printed when each
+// of them has come to rest.
 //
 // What differs from run to run has a [standIn]. A run of spaces is as good as
 // any other: columns are as wide as what is in them.
@@ -42,8 +43,8 @@ func TestDocuments(t *testing.T) {
 	if !mayMakeNamespaces() {
 		t.Skip("this user may make no IPC namespace here")
 	}
-	if output, err := inPIDNamespace("true").CombinedOutput(); err != nil {
-		t.Skipf("this user may make no process id namespace with its /proc here: %s", output)
+	if output, err := apart("true").CombinedOutput(); err != nil {
+		t.Skipf("this user may have no /proc and no network of its own here: %s", output)
 	}
 	for _, path := range documents(t) {
 		t.Run(filepath.Base(path), func(t *testing.T) {
@@ -91,7 +92,9 @@ func updatedLines(lines []string, sections []*section) []string {
 	for _, s := range slices.Backward(sections) {
 		for _, b := range slices.Backward(s.blocks) {
 			for _, step := range slices.Backward(b.steps) {
-				lines = slices.Replace(lines, step.begin, step.begin+len(step.output), step.seen...)
+				if step.stale {
+					lines = slices.Replace(lines, step.begin, step.begin+len(step.output), step.seen...)
+				}
 			}
 		}
 	}
@@ -115,12 +118,14 @@ type step struct {
 	command string
 	begin   int // the first line of the output in the document, from 0
 	output  []string
-	seen    []string // what to show instead
+	stale   bool     // if the document is to show
+	seen    []string // this instead
 }
 
 var (
-	needRE    = regexp.MustCompile(`^<!-- ((?:as|needs): .+) -->$`)
-	outsideRE = regexp.MustCompile("^\\s+```console")
+	needRE     = regexp.MustCompile(`^<!-- (as: (?:root|user)|needs: \S+ \(\S+\)) -->$`)
+	commentRE  = regexp.MustCompile(`^<!-- *(?:as|needs)\b`)
+	indentedRE = regexp.MustCompile("^\\s+```console")
 )
 
 // parseDocument returns the lines of a document, and its sections that have
@@ -155,7 +160,9 @@ func parseDocument(text string) (lines []string, sections []*section, err error)
 				current.blocks, needs = append(current.blocks, b), nil
 			}
 			i += end + 1
-		case outsideRE.MatchString(line):
+		case commentRE.MatchString(line):
+			return nil, nil, fmt.Errorf("line %d: that is not how a comment says what a block takes", i+1)
+		case indentedRE.MatchString(line):
 			return nil, nil, fmt.Errorf("line %d: a block that is indented is not run", i+1)
 		}
 		if len(needs) > 0 && line != "" {
@@ -163,6 +170,22 @@ func parseDocument(text string) (lines []string, sections []*section, err error)
 		}
 	}
 	return lines, sections, nil
+}
+
+func TestDocumentsThatAreRefused(t *testing.T) {
+	for _, document := range []string{
+		"```console\n$ true",             // no end
+		"```console\n```",                // no command
+		"```console\noutput\n```",        // before any command
+		"* item\n  ```console\n  $ true", // indented
+		"<!-- as: root -->\n\ntext",      // no block follows
+		"<!-- as: boss -->\n```console\n$ true\n```",
+		"<!-- needs: initdb -->\n```console\n$ true\n```", // of which package?
+	} {
+		if _, _, err := parseDocument(document); err == nil {
+			t.Errorf("%q was not refused", document)
+		}
+	}
 }
 
 // parseBlock returns the steps of a block that begins at a line and goes on to
@@ -219,11 +242,6 @@ func installed(program string) bool {
 }
 
 func (s *section) test(t *testing.T, path string) {
-	for _, b := range s.blocks {
-		for _, step := range b.steps {
-			step.seen = step.output // unless something else is seen
-		}
-	}
 	var shell *session
 	var known standIns
 	for _, b := range s.blocks {
@@ -253,12 +271,16 @@ func (s *step) test(t *testing.T, shell *session, known *standIns, path string) 
 		return
 	}
 	if *update {
-		s.seen = known.shown(seen)
+		s.stale, s.seen = true, known.shown(seen)
 		return
 	}
 	t.Fatalf("%s\n%s", where, diff.Diff("document", text(s.output), "seen", text(known.shown(seen))))
 }
 
 func text(lines []string) []byte {
-	return []byte(strings.Join(lines, "\n") + "\n")
+	var b []byte
+	for _, line := range lines {
+		b = append(append(b, line...), '\n')
+	}
+	return b
 }

@@ -36,12 +36,13 @@ const (
 	pause = 20 * time.Millisecond
 )
 
-// inPIDNamespace returns a program that runs in a process id namespace with its
-// /proc. All that it starts ends with it.
-func inPIDNamespace(program string, args ...string) *exec.Cmd {
-	unshare := []string{"--pid", "--fork", "--mount-proc"}
+// apart returns a program that runs with process ids and a /proc of its own, and
+// with abstract sockets of its own, so without network. All that it starts ends
+// with it. An ordinary user has every capability there until it gives them up.
+func apart(program string, args ...string) *exec.Cmd {
+	unshare := []string{"--pid", "--fork", "--mount-proc", "--net"}
 	if os.Geteuid() != 0 {
-		unshare = append(unshare, "--user", "--map-current-user")
+		unshare = append(unshare, "--user", "--map-current-user", "--keep-caps")
 	}
 	return exec.Command("unshare", slices.Concat(unshare, []string{program}, args)...)
 }
@@ -59,7 +60,7 @@ func startSession(t *testing.T) *session {
 	}
 	defer w.Close()
 	s := &session{status: status, output: output}
-	s.outer = inPIDNamespace("sh", "-c", fmt.Sprintf("{ echo %d >/proc/sys/kernel/ns_last_pid; } 2>/dev/null; exec ipcns run -- sh", firstPID))
+	s.outer = apart("sh", "-c", fmt.Sprintf("{ echo %d >/proc/sys/kernel/ns_last_pid; } 2>/dev/null; exec setpriv --inh-caps=-all --ambient-caps=-all ipcns run -- sh", firstPID))
 	s.outer.Dir = dir
 	s.outer.Env = append(os.Environ(), "HOME="+dir, "LC_ALL=C", "PATH="+strings.Join(searchable(filepath.SplitList(os.Getenv("PATH"))), ":"))
 	s.outer.Stdout, s.outer.Stderr, s.outer.ExtraFiles = output, output, []*os.File{w}
@@ -95,13 +96,13 @@ func (s *session) end() {
 // the exit status. If that leaves jobs in the background, it waits for as many
 // lines as there should be, and then until all that runs has fallen asleep.
 func (s *session) run(command string, lines int) (seen []string, status int, err error) {
-	deadline := time.Now().Add(sessionPatience)
-	s.status.SetReadDeadline(deadline)
+	s.status.SetReadDeadline(time.Now().Add(sessionPatience))
 	fmt.Fprintf(s.stdin, "{ %s\n} </dev/null 3>&-\necho $? >&3\n", command)
 	if _, err := fmt.Fscanln(s.status, &status); err != nil {
 		return nil, 0, fmt.Errorf("the shell has ended, or the command has not: %w\n%s", err, s.unread())
 	}
-	for strings.Count(s.unread(), "\n") < lines && len(s.jobs()) > 0 && time.Now().Before(deadline) {
+	late := time.Now().Add(patience)
+	for strings.Count(s.unread(), "\n") < lines && len(s.jobs()) > 0 && time.Now().Before(late) {
 		time.Sleep(pause)
 	}
 	for end := time.Now().Add(restless); !s.asleep() && time.Now().Before(end); {

@@ -37,6 +37,10 @@ var kindsOfStandIns = []standIn{
 		shown: `\b11407\d\d\b`, real: `\d+|-`,
 		seen: regexp.MustCompile(`^ *(\d+) +40265\d{5}\b`), next: "11407%02d",
 	},
+	{ // a key that a program has drawn or computed, as ipcs shows it
+		shown: `\b0x7700[0-9a-f]{4}\b`, real: `0x[0-9a-f]{8}`,
+		seen: regexp.MustCompile(`\b(0x0{0,3}[1-9a-f][0-9a-f]{4,7})\b`), next: "0x7700%04x",
+	},
 }
 
 // user and time stand for whoever runs the tests, and for any time.
@@ -233,6 +237,9 @@ func TestStandIns(t *testing.T) {
 		{[]string{"1140701 4026532101 1"}, []string{"77 4026531839 1"}, true},
 		{[]string{"1140701 4026532101 1"}, []string{"- 4026531839 1"}, true},
 		{[]string{"1140701 4026532101 1"}, []string{"77 12 1"}, false},
+		{[]string{"0x77000001 0x0000002a"}, []string{"0x5dbfd729 0x0000002a"}, true},
+		{[]string{"0x77000001 0x0000002a"}, []string{"0x5dbfd729 0x0000002b"}, false},
+		{[]string{"0x77000001", "0x77000001"}, []string{"0x5dbfd729", "0x5dbfd72a"}, false},
 		{[]string{"alice 0"}, []string{"ada 0"}, true},
 		{[]string{"alice 0"}, []string{"bob 0"}, false},
 		{[]string{"ctime=Mon Nov  3 16:52:17 2026"}, []string{"ctime=Tue Dec 23 01:00:00 2031"}, true},
@@ -251,11 +258,15 @@ func TestStandInsShown(t *testing.T) {
 		"     ID       INODE  PROCS  MQ  OWNER   PID  COMMAND",
 		"1296994  4026532179      2   0  ada       1  sh",
 		"1291796  4026532181      1   0  ada    4307  sleep 60",
+		"0x0000002a 0          ada        600",
+		"0x009846a6 1          ada        600",
 	}
 	want := []string{
 		"     ID       INODE  PROCS  MQ  OWNER   PID  COMMAND",
 		"1140701  4026532101      2   0  alice     1  sh",
 		"1140702  4026532102      1   0  alice  4201  sleep 60",
+		"0x0000002a 0          alice      600",
+		"0x77000001 1          alice      600",
 	}
 	if shown := known.shown(seen); !slices.Equal(shown, want) {
 		t.Errorf("shown as\n%s", text(shown))

@@ -31,15 +31,21 @@ type Request struct {
 	Args   []string // the program and its arguments
 }
 
-// ErrNoProgram is why a request without a program fails.
-var ErrNoProgram = errors.New("no program to run; write it behind --")
+// The failures of requests without a program.
+var (
+	errNoProgram      = errors.New(`no program to run; write "ipcns run -- CMD [ARG...]"`)
+	errNoProgramNamed = errors.New(`no program to run; write "ipcns exec NAME -- CMD [ARG...]"`)
+)
 
 // Become turns the process into the program. It returns only if that failed.
 // Nothing has been changed if the request is wrong or there is no such
 // program.
 func (r Request) Become() error {
-	if len(r.Args) == 0 {
-		return ErrNoProgram
+	switch {
+	case len(r.Args) == 0 && r.Exists:
+		return errNoProgramNamed
+	case len(r.Args) == 0:
+		return errNoProgram
 	}
 	spec, err := r.Spec()
 	if err != nil {

@@ -23,7 +23,7 @@ func (r *Registry) Adopt(name string, pid int) error {
 	if opened.Initial() {
 		return fmt.Errorf("cannot adopt the namespace of process %d: it is the machine's own; it is called init", pid)
 	}
-	return r.add(name, func(making string) (*Namespace, *launch.Holder, error) {
+	return r.add("adopt", name, func(making string) (*Namespace, *launch.Holder, error) {
 		names, err := r.below("")
 		if err != nil {
 			return nil, nil, err

@@ -50,7 +50,7 @@ func Exists(err error) bool { return errors.Is(err, errExists) }
 // Create makes a namespace of a full name. The namespace that it is to be
 // inside must be there.
 func (r *Registry) Create(name string, spec Spec) error {
-	return r.add(name, func(making string) (*Namespace, *launch.Holder, error) {
+	return r.add("create", name, func(making string) (*Namespace, *launch.Holder, error) {
 		ns := &Namespace{Share: spec.Sharing(), Labels: spec.Labels}
 		holder, err := r.keep(ns, spec, making)
 		return ns, holder, err
@@ -61,8 +61,9 @@ func (r *Registry) Create(name string, spec Spec) error {
 // mounts in the directory making, or a holder.
 type maker func(making string) (*Namespace, *launch.Holder, error)
 
-// add gives a namespace a name, which is there when all else is.
-func (r *Registry) add(name string, make maker) error {
+// add gives a namespace a name, which is there when all else is. Verb is what
+// that is to the user.
+func (r *Registry) add(verb, name string, make maker) error {
 	if err := Check(name); err != nil {
 		return err
 	}
@@ -84,7 +85,7 @@ func (r *Registry) add(name string, make maker) error {
 		return nil
 	})
 	if err != nil {
-		return fmt.Errorf("cannot create %s: %w", name, err)
+		return fmt.Errorf("cannot %s %s: %w", verb, name, err)
 	}
 	return nil
 }

@@ -80,11 +80,11 @@ func unseenNote(unseen int) string {
 
 // A namespaceRow is what ls tells of a namespace; nil is what it may not know.
 type namespaceRow struct {
-	Name      *string `json:"name"`
-	State     string  `json:"state"`
-	ID        *uint64 `json:"id"`
-	Inode     uint64  `json:"inode"`
-	Processes int     `json:"processes"`
+	Name      *string        `json:"name"`
+	State     registry.State `json:"state"`
+	ID        *uint64        `json:"id"`
+	Inode     uint64         `json:"inode"`
+	Processes int            `json:"processes"`
 	objectCounts
 	OwnerUID *uint32 `json:"owner_uid"`
 	PID      *int    `json:"pid"`
@@ -126,7 +126,7 @@ func namespaceRows() (rows []*namespaceRow, unseen int, err error) {
 	}
 	for _, ns := range namespaces {
 		if _, unnamed := members[ns.Inode]; unnamed {
-			rows = append(rows, &namespaceRow{State: string(registry.Alive), Inode: ns.Inode, pids: ns.PIDs, open: ns.Open})
+			rows = append(rows, &namespaceRow{State: registry.Alive, Inode: ns.Inode, pids: ns.PIDs, open: ns.Open})
 		}
 	}
 	rows, err = fill(rows)
@@ -135,7 +135,7 @@ func namespaceRows() (rows []*namespaceRow, unseen int, err error) {
 
 func namedRow(names *registry.Registry, named *registry.Namespace, members host.Namespace) *namespaceRow {
 	return &namespaceRow{
-		Name: &named.Name, State: string(named.State), Inode: named.Inode,
+		Name: &named.Name, State: named.State, Inode: named.Inode,
 		pids: registry.Membership{named.Inode: members.PIDs}.In(named),
 		open: func() (*ipcns.Namespace, error) { return names.OpenNamespace(named.Name) },
 	}
@@ -179,7 +179,7 @@ func (row *namespaceRow) fill() error {
 			row.Command = &command
 		}
 	}
-	if row.State != string(registry.Alive) {
+	if row.State != registry.Alive {
 		return nil
 	}
 	opened, err := row.open()
@@ -264,8 +264,8 @@ func writeNamespaces(w io.Writer, rows []*namespaceRow) error {
 
 func (row *namespaceRow) command() string {
 	switch {
-	case row.State != string(registry.Alive):
-		return "(" + row.State + ")"
+	case row.State != registry.Alive:
+		return "(" + string(row.State) + ")"
 	case row.Command == nil:
 		return "-"
 	}
@@ -277,7 +277,7 @@ func (row *namespaceRow) command() string {
 func noteEnded(w io.Writer, rows []*namespaceRow) {
 	left := run.Names().Unfinished()
 	for _, row := range rows {
-		if row.State == string(registry.Stale) {
+		if row.State == registry.Stale {
 			left++
 		}
 	}

@@ -13,6 +13,7 @@ import (
 	"github.com/ipcns/ipcns"
 	"github.com/ipcns/ipcns/host"
 	"github.com/ipcns/ipcns/internal/listing"
+	"github.com/ipcns/ipcns/registry"
 	"github.com/spf13/cobra"
 )
 
@@ -65,7 +66,7 @@ func growTree(rows []*namespaceRow) (roots []*branch) {
 		if row.Name != nil {
 			byName[*row.Name] = b
 		}
-		if row.State == "alive" {
+		if row.State == registry.Alive {
 			byInode[row.Inode] = b
 		}
 	}

@@ -86,7 +86,7 @@ func (r *Registry) doomed(name string, how Removal) ([]*Namespace, error) {
 	}
 	for _, ns := range doomed {
 		if in := members.In(ns); len(in) > 0 && !ns.Adopted {
-			return nil, fmt.Errorf("%s in %s; end them, or use -f to leave them in a namespace without objects and name", are(Commands(in)), ns.Name)
+			return nil, fmt.Errorf("%s in %s; end what runs there, or use -f to leave it in a namespace without objects and name", are(Commands(in)), ns.Name)
 		}
 	}
 	return doomed, nil

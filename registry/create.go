@@ -75,7 +75,7 @@ func (r *Registry) add(verb, name string, make maker) error {
 		if err != nil {
 			return err
 		}
-		err = fill(making, make)
+		err = r.fill(making, make)
 		if err == nil {
 			err = cause(renameNew(making, r.path(name)), r.path(name))
 		}
@@ -92,7 +92,7 @@ func (r *Registry) add(verb, name string, make maker) error {
 
 // fill makes what keeps the namespace and records it. Not before that may a
 // holder outlive this process, since nobody would know of it.
-func fill(making string, make maker) error {
+func (r *Registry) fill(making string, make maker) error {
 	ns, holder, err := make(making)
 	if err != nil {
 		return err
@@ -100,6 +100,9 @@ func fill(making string, make maker) error {
 	ns.Version, ns.Created = recordVersion, time.Now().UTC().Truncate(time.Second)
 	if ns.Boot, err = bootID(); err == nil {
 		err = ns.write(making)
+	}
+	if err == nil {
+		err = r.index(ns, making)
 	}
 	if holder == nil {
 		return err

@@ -85,6 +85,9 @@ func (r *Registry) OpenNamespace(name string) (opened *ipcns.Namespace, err erro
 
 // Identify returns the name of a namespace, "" if it has none here.
 func (r *Registry) Identify(ns *ipcns.Namespace) (string, error) {
+	if !r.mayHaveName(ns.Inode()) {
+		return "", nil
+	}
 	names, err := r.List()
 	if err != nil {
 		return "", err

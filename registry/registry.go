@@ -41,6 +41,7 @@ const (
 	lockFile  = ".lock"
 	homeFile  = ".home"   // the mount namespace that the mounts are in
 	mountsDir = ".mnt"    // a mount namespace is bound to a file here, named after its inode
+	indexDir  = ".inodes" // the records, each named after its namespace's inode
 	makingDir = ".making" // what is to become a name
 	endingDir = ".ending" // what has been one
 )

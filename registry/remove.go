@@ -224,6 +224,9 @@ func (r *Registry) discard(dir string) error {
 			return err
 		}
 	}
+	if err := r.unindex(ns, dir); err != nil {
+		return err
+	}
 	for _, file := range [...]string{recordFile + ".new", recordFile, ""} {
 		path := filepath.Join(dir, file)
 		if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -342,7 +345,7 @@ func (r *Registry) Prune() (removed, kept []string, err error) {
 			}
 			removed = append(removed, text)
 		}
-		return r.pruneMounts()
+		return errors.Join(r.pruneMounts(), r.pruneIndex())
 	})
 	slices.Reverse(kept)
 	if err != nil {

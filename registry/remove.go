@@ -25,23 +25,33 @@ type Removal struct {
 	Force     bool // though processes are in it
 }
 
-// Remove ends the namespace of a full name: it destroys the objects and then
-// the namespace, so the memory is free when it returns. One that was adopted
-// only loses its name. Notes tell of what is left: processes, and segments
-// that somebody has attached.
-func (r *Registry) Remove(name string, how Removal) (notes []string, err error) {
-	err = r.change(func() error {
-		doomed, err := r.doomed(name, how)
+// Remove ends the namespaces of full names: it destroys the objects and then the
+// namespace, so the memory is free when it returns. One that was adopted only
+// loses its name. What cannot be removed is left, with a reason. Notes tell of
+// segments that are left, since somebody has attached them.
+func (r *Registry) Remove(how Removal, names ...string) (notes []string, failures []error) {
+	err := r.change(func() error {
+		members, err := Members()
 		if err != nil {
 			return err
 		}
-		notes, err = r.retire(doomed)
-		return err
+		for _, name := range names {
+			doomed, err := r.doomed(name, how, members)
+			if err == nil {
+				var left []string
+				left, err = r.retire(doomed)
+				notes = append(notes, left...)
+			}
+			if err != nil {
+				failures = append(failures, fmt.Errorf("cannot remove %s: %w", name, err))
+			}
+		}
+		return nil
 	})
 	if err != nil {
-		return notes, fmt.Errorf("cannot remove %s: %w", name, err)
+		failures = append(failures, fmt.Errorf("cannot remove %s: %w", strings.Join(names, ", "), err))
 	}
-	return notes, nil
+	return notes, failures
 }
 
 // retire takes a name, which has to be the first, from its namespace and those
@@ -61,7 +71,7 @@ func (r *Registry) retire(doomed []*Namespace) (notes []string, err error) {
 
 // doomed returns the namespace and those inside it, unless something keeps
 // them from being removed.
-func (r *Registry) doomed(name string, how Removal) ([]*Namespace, error) {
+func (r *Registry) doomed(name string, how Removal, members Membership) ([]*Namespace, error) {
 	ns, err := r.find(name)
 	if err != nil {
 		return nil, err
@@ -79,10 +89,6 @@ func (r *Registry) doomed(name string, how Removal) ([]*Namespace, error) {
 	doomed := append([]*Namespace{ns}, inside...)
 	if how.Force {
 		return doomed, nil
-	}
-	members, err := Members()
-	if err != nil {
-		return nil, err
 	}
 	for _, ns := range doomed {
 		if in := members.In(ns); len(in) > 0 && !ns.Adopted {

@@ -34,8 +34,22 @@ func Main(args []string) int {
 	if err == nil {
 		return 0
 	}
-	fmt.Fprintln(os.Stderr, "ipcns: "+oneline.Of(err.Error()))
+	for _, failure := range failuresOf(err) {
+		fmt.Fprintln(os.Stderr, "ipcns: "+oneline.Of(failure.Error()))
+	}
 	return statusOf(err)
+}
+
+// severalFailures are told a line each.
+type severalFailures []error
+
+func (s severalFailures) Error() string { return errors.Join(s...).Error() }
+
+func failuresOf(err error) []error {
+	if several := (severalFailures)(nil); errors.As(err, &several) {
+		return several
+	}
+	return []error{err}
 }
 
 // An exitError is an error with an exit status of its own.

@@ -5,6 +5,7 @@ package cli
 import (
 	"fmt"
 
+	"github.com/ipcns/ipcns/internal/oneline"
 	"github.com/ipcns/ipcns/registry"
 	"github.com/spf13/cobra"
 )
@@ -25,18 +26,22 @@ says why. One that "ipcns adopt" has named only loses its name.`,
   kill $(ipcns pids web); ipcns wait web; ipcns rm web`,
 		Args: atLeastOneName,
 		RunE: func(cmd *cobra.Command, args []string) error {
+			var fulls []string
+			var names *registry.Registry
 			for _, name := range args {
-				names, full, err := resolve(name)
-				if err != nil {
+				var full string
+				var err error
+				if names, full, err = resolve(name); err != nil {
 					return err
 				}
-				notes, err := names.Remove(full, how)
-				for _, note := range notes {
-					fmt.Fprintln(cmd.ErrOrStderr(), "ipcns: "+note)
-				}
-				if err != nil {
-					return err
-				}
+				fulls = append(fulls, full)
+			}
+			notes, failures := names.Remove(how, fulls...)
+			for _, note := range notes {
+				fmt.Fprintln(cmd.ErrOrStderr(), "ipcns: "+oneline.Of(note))
+			}
+			if len(failures) > 0 {
+				return severalFailures(failures)
 			}
 			return nil
 		},

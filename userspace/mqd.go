@@ -1,0 +1,221 @@
+package userspace
+
+import (
+	"context"
+	"sync"
+	"syscall"
+
+	"github.com/ipcns/ipcns/ipc"
+)
+
+// An mqd is an open POSIX queue: a message queue descriptor.
+type mqd struct {
+	task     *Task
+	queue    *mqueue
+	access   int
+	nonblock bool
+	closed   bool
+	of       node[*mqd] // in the process's list
+}
+
+var _ ipc.Mqd = (*mqd)(nil)
+
+func (t *Task) openMqueue(q *mqueue, flags int) *mqd {
+	d := &mqd{task: t, queue: q, access: flags & accessMode, nonblock: flags&syscall.O_NONBLOCK != 0}
+	d.of.value = d
+	q.open++
+	t.open.push(&d.of)
+	return d
+}
+
+// An mqSleeper is an mq_timedsend or an mq_timedreceive that sleeps.
+type mqSleeper struct {
+	sleeper
+	mqd      *mqd
+	waits    node[*mqSleeper]
+	text     []byte
+	priority uint
+	n        int
+}
+
+// sleep parks the call in a list, behind those that are as nice (SEMANTICS
+// A.7.8), gives the lock back, and waits.
+func (s *mqSleeper) sleep(ctx context.Context, d *mqd, l *list[*mqSleeper]) (syscall.Errno, error) {
+	s.mqd = d
+	s.waits.value = s
+	s.park(d.task, s.waits.remove)
+	at := l.last
+	for at != nil && at.value.task.Nice > d.task.Nice {
+		at = at.prev
+	}
+	l.insertAfter(at, &s.waits)
+	d.task.ns.mu.Unlock()
+	return s.wait(ctx)
+}
+
+// Timedsend is mq_timedsend(2).
+func (d *mqd) Timedsend(ctx context.Context, message []byte, priority uint) error {
+	ns := d.task.ns
+	ns.mu.Lock()
+	q := d.queue
+	var errno syscall.Errno
+	switch {
+	case priority >= maxPriority:
+		errno = syscall.EINVAL
+	case d.closed, d.access != syscall.O_WRONLY && d.access != syscall.O_RDWR:
+		errno = syscall.EBADF
+	case int64(len(message)) > q.attr.Msgsize:
+		errno = syscall.EMSGSIZE
+	case !d.nonblock && ctx.Err() != nil:
+		ns.mu.Unlock()
+		return ctx.Err()
+	case q.attr.Curmsgs < q.attr.Maxmsg:
+		q.send(priority, message)
+	case d.nonblock:
+		errno = syscall.EAGAIN
+	default:
+		s := &mqSleeper{text: message, priority: priority}
+		errno, err := s.sleep(ctx, d, &q.senders)
+		if err != nil {
+			return err
+		}
+		return failed("mq_timedsend", errno)
+	}
+	ns.mu.Unlock()
+	return failed("mq_timedsend", errno)
+}
+
+// Timedreceive is mq_timedreceive(2).
+func (d *mqd) Timedreceive(ctx context.Context, buffer []byte) (n int, priority uint, err error) {
+	ns := d.task.ns
+	ns.mu.Lock()
+	q := d.queue
+	var errno syscall.Errno
+	switch {
+	case d.closed, d.access != syscall.O_RDONLY && d.access != syscall.O_RDWR:
+		errno = syscall.EBADF
+	case int64(len(buffer)) < q.attr.Msgsize:
+		errno = syscall.EMSGSIZE
+	case !d.nonblock && ctx.Err() != nil:
+		ns.mu.Unlock()
+		return 0, 0, ctx.Err()
+	case q.attr.Curmsgs > 0:
+		n, priority = q.take(buffer)
+		q.admit()
+	case d.nonblock:
+		errno = syscall.EAGAIN
+	default:
+		s := &mqSleeper{text: buffer}
+		errno, err := s.sleep(ctx, d, &q.receivers)
+		if err == nil {
+			err = failed("mq_timedreceive", errno)
+		}
+		if err != nil {
+			return 0, 0, err
+		}
+		return s.n, s.priority, nil
+	}
+	ns.mu.Unlock()
+	return n, priority, failed("mq_timedreceive", errno)
+}
+
+// A registration is a process that is to be notified.
+type registration struct {
+	process *process
+	queue   *mqueue
+	f       func()
+	running sync.WaitGroup
+}
+
+// fire ends the registration with a notification.
+func (r *registration) fire() {
+	r.queue.notify = nil
+	r.running.Go(r.f)
+}
+
+// Notify is mq_notify(2).
+func (d *mqd) Notify(f func()) (cancel func() error, err error) {
+	ns := d.task.ns
+	ns.mu.Lock()
+	defer ns.mu.Unlock()
+	switch {
+	case d.closed:
+		return nil, failed("mq_notify", syscall.EBADF)
+	case d.queue.notify != nil:
+		return nil, failed("mq_notify", syscall.EBUSY)
+	}
+	r := &registration{process: d.task.process, queue: d.queue, f: f}
+	d.queue.notify = r
+	return func() error {
+		ns.mu.Lock()
+		if r.queue.notify == r {
+			r.queue.notify = nil
+		}
+		ns.mu.Unlock()
+		r.running.Wait()
+		return nil
+	}, nil
+}
+
+// Getattr is mq_getattr(3).
+func (d *mqd) Getattr() (ipc.MqAttr, error) {
+	d.task.ns.mu.Lock()
+	defer d.task.ns.mu.Unlock()
+	if d.closed {
+		return ipc.MqAttr{}, failed("mq_getsetattr", syscall.EBADF)
+	}
+	return d.attr(), nil
+}
+
+func (d *mqd) attr() ipc.MqAttr {
+	attr := d.queue.attr
+	if d.nonblock {
+		attr.Flags = syscall.O_NONBLOCK
+	}
+	return attr
+}
+
+// SetNonblock is mq_setattr(3).
+func (d *mqd) SetNonblock(nonblock bool) (ipc.MqAttr, error) {
+	d.task.ns.mu.Lock()
+	defer d.task.ns.mu.Unlock()
+	if d.closed {
+		return ipc.MqAttr{}, failed("mq_getsetattr", syscall.EBADF)
+	}
+	before := d.attr()
+	d.nonblock = nonblock
+	return before, nil
+}
+
+// Close is mq_close(3).
+func (d *mqd) Close() error {
+	d.task.ns.mu.Lock()
+	defer d.task.ns.mu.Unlock()
+	if d.closed {
+		return failed("mq_close", syscall.EBADF)
+	}
+	d.close()
+	return nil
+}
+
+// close ends what sleeps in the descriptor, and the registration of its
+// process, whichever descriptor that was made with (SEMANTICS A.7.14).
+func (d *mqd) close() {
+	q := d.queue
+	d.closed = true
+	d.of.remove()
+	for _, l := range [...]*list[*mqSleeper]{&q.receivers, &q.senders} {
+		for n := l.first; n != nil; {
+			s := n.value
+			n = n.next
+			if s.mqd == d {
+				s.settle(syscall.EBADF)
+			}
+		}
+	}
+	if q.notify != nil && q.notify.process == d.task.process {
+		q.notify = nil
+	}
+	q.open--
+	q.destroyIfUnused()
+}

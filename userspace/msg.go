@@ -1,0 +1,577 @@
+package userspace
+
+import (
+	"context"
+	"math"
+	"syscall"
+
+	"github.com/ipcns/ipcns/ipc"
+)
+
+// A queue is a System V message queue.
+type queue struct {
+	ns   *Namespace
+	ds   ipc.MsqidDS // its Cbytes and Qnum are kept up to date
+	slot int
+
+	messages list[*message]  // in the order of their arrival
+	lanes    map[int64]*lane // the messages of each type
+	types    heap[*lane]     // the lowest type first
+	spare    *lane           // one that is used again
+
+	// Receivers that sleep: for any message, for one type, and the rest.
+	anyType   list[*receiver]
+	exactType map[int64]*list[*receiver]
+	otherType list[*receiver]
+	senders   list[*sender]
+}
+
+func (q *queue) permissions() *ipc.Perm { return &q.ds.Perm }
+
+func (q *queue) index() *int { return &q.slot }
+
+// A message is in a queue, or free to be used.
+type message struct {
+	typ      int64
+	text     []byte
+	inQueue  node[*message]
+	inLane   node[*message]
+	nextFree *message
+}
+
+// A lane holds the messages of one type.
+type lane struct {
+	typ      int64
+	messages list[*message]
+	position int // in the heap
+}
+
+func (l *lane) key() int64 { return l.typ }
+
+func (l *lane) place() *int { return &l.position }
+
+// keptText is the largest text whose memory a free message keeps.
+const keptText = 8192
+
+func (ns *Namespace) newMessage(typ int64, text []byte) *message {
+	m := ns.freeMessages
+	if m == nil {
+		m = &message{}
+		m.inQueue.value, m.inLane.value = m, m
+	} else {
+		ns.freeMessages = m.nextFree
+	}
+	m.typ, m.text = typ, append(m.text[:0], text...)
+	return m
+}
+
+func (ns *Namespace) freeMessage(m *message) {
+	if cap(m.text) > keptText {
+		return
+	}
+	m.nextFree = ns.freeMessages
+	ns.freeMessages = m
+}
+
+// put appends a message.
+func (q *queue) put(typ int64, text []byte) {
+	m := q.ns.newMessage(typ, text)
+	q.messages.push(&m.inQueue)
+	l := q.lanes[typ]
+	if l == nil {
+		l = q.spare
+		if l == nil {
+			l = &lane{}
+		}
+		q.spare = nil
+		l.typ = typ
+		q.lanes[typ] = l
+		q.types.push(l)
+	}
+	l.messages.push(&m.inLane)
+	q.ds.Cbytes += uint64(len(text))
+	q.ds.Qnum++
+}
+
+// drop takes a message out.
+func (q *queue) drop(m *message) {
+	m.inQueue.remove()
+	m.inLane.remove()
+	if l := q.lanes[m.typ]; l.messages.n == 0 {
+		delete(q.lanes, m.typ)
+		q.types.remove(l)
+		q.spare = l
+	}
+	q.ds.Cbytes -= uint64(len(m.text))
+	q.ds.Qnum--
+	q.ns.freeMessage(m)
+}
+
+// fits reports whether the queue has room (SEMANTICS A.3).
+func (q *queue) fits(size int) bool {
+	return q.ds.Cbytes+uint64(size) <= q.ds.Qbytes && q.ds.Qnum+1 <= q.ds.Qbytes
+}
+
+// A selector says which messages a receiver wants: typ and flags of msgrcv(2).
+type selector struct {
+	typ    int64
+	except bool
+}
+
+func (s selector) wants(typ int64) bool {
+	switch {
+	case s.typ == 0:
+		return true
+	case s.typ < 0:
+		return typ <= s.highest()
+	case s.except:
+		return typ != s.typ
+	}
+	return typ == s.typ
+}
+
+// highest is the highest type that a selector below 0 wants.
+func (s selector) highest() int64 {
+	if s.typ == math.MinInt64 {
+		return math.MaxInt64
+	}
+	return -s.typ
+}
+
+// first returns the message that a selector gets, nil for none.
+func (q *queue) first(s selector) *message {
+	switch {
+	case s.typ == 0:
+		return valueOf(q.messages.first)
+	case s.typ < 0:
+		if lowest := q.types.first(); lowest != nil && lowest.typ <= s.highest() {
+			return valueOf(lowest.messages.first)
+		}
+		return nil
+	case s.except:
+		for n := q.messages.first; n != nil; n = n.next {
+			if n.value.typ != s.typ {
+				return n.value
+			}
+		}
+		return nil
+	}
+	if l := q.lanes[s.typ]; l != nil {
+		return valueOf(l.messages.first)
+	}
+	return nil
+}
+
+func valueOf[T any](n *node[*T]) *T {
+	if n == nil {
+		return nil
+	}
+	return n.value
+}
+
+// A receiver is a msgrcv that sleeps.
+type receiver struct {
+	sleeper
+	queue    *queue
+	waits    node[*receiver]
+	selector selector
+	text     []byte // where the message goes
+	cut      bool   // a message may be cut
+	typ      int64  // of the message
+	n        int    // bytes of it
+	nextFree *receiver
+	leave    func()
+}
+
+// A sender is a msgsnd that sleeps.
+type sender struct {
+	sleeper
+	waits node[*sender]
+	typ   int64
+	text  []byte
+}
+
+// receivers returns the list in which a receiver waits.
+func (q *queue) receivers(s selector) *list[*receiver] {
+	switch {
+	case s.typ == 0:
+		return &q.anyType
+	case s.typ < 0 || s.except:
+		return &q.otherType
+	}
+	l := q.exactType[s.typ]
+	if l == nil {
+		l = &list[*receiver]{}
+		q.exactType[s.typ] = l
+	}
+	return l
+}
+
+// match returns the receiver that came first of those that want the type.
+func (q *queue) match(typ int64) *receiver {
+	r := valueOf(q.anyType.first)
+	if l := q.exactType[typ]; l != nil {
+		r = earlier(r, valueOf(l.first))
+	}
+	for n := q.otherType.first; n != nil; n = n.next {
+		if n.value.selector.wants(typ) {
+			return earlier(r, n.value)
+		}
+	}
+	return r
+}
+
+func earlier(a, b *receiver) *receiver {
+	if a == nil || b != nil && b.arrival < a.arrival {
+		return b
+	}
+	return a
+}
+
+// deliver hands a message to the receiver that sleeps for it, or puts it into
+// the queue (SEMANTICS A.4.6).
+func (q *queue) deliver(t *Task, typ int64, text []byte) {
+	now := q.ns.seconds()
+	q.ds.Lspid, q.ds.Stime = int32(t.pid), now
+	for {
+		r := q.match(typ)
+		if r == nil {
+			q.put(typ, text)
+			return
+		}
+		if len(text) > len(r.text) && !r.cut {
+			r.settle(syscall.E2BIG)
+			continue
+		}
+		r.typ, r.n = typ, copy(r.text, text)
+		q.ds.Lrpid, q.ds.Rtime = int32(r.task.tid), now
+		r.settle(0)
+		return
+	}
+}
+
+// admit lets the senders go that have room, and those that may not send any
+// more (SEMANTICS A.4.8, A.2.10).
+func (q *queue) admit() {
+	for n := q.senders.first; n != nil; {
+		s := n.value
+		n = n.next
+		if !q.fits(len(s.text)) {
+			continue
+		}
+		if !s.task.may(&q.ds.Perm, mayWrite) {
+			s.settle(syscall.EACCES)
+			continue
+		}
+		q.deliver(s.task, s.typ, s.text)
+		s.settle(0)
+	}
+}
+
+// Msgget is msgget(2).
+func (t *Task) Msgget(key ipc.Key, flags int) (int, error) {
+	ns := t.ns
+	ns.mu.Lock()
+	defer ns.mu.Unlock()
+	q, errno := get(t, &ns.queues, key, flags, func(*queue) syscall.Errno { return 0 })
+	if q == nil && errno == 0 {
+		q = &queue{ns: ns, lanes: map[int64]*lane{}, exactType: map[int64]*list[*receiver]{}}
+		q.ds = ipc.MsqidDS{Perm: t.newPerm(key, flags), Ctime: ns.seconds(), Qbytes: ns.limits.Msgmnb}
+		errno = ns.queues.add(q, int(ns.limits.Msgmni))
+	}
+	if errno != 0 {
+		return 0, failed("msgget", errno)
+	}
+	return id(q), nil
+}
+
+// Msgsnd is msgsnd(2).
+func (t *Task) Msgsnd(ctx context.Context, id int, typ int64, text []byte, flags int) error {
+	if err := ctx.Err(); err != nil && flags&ipc.NoWait == 0 {
+		return err
+	}
+	ns := t.ns
+	ns.mu.Lock()
+	errno := t.trySend(id, typ, text)
+	if errno != syscall.EAGAIN || flags&ipc.NoWait != 0 {
+		ns.mu.Unlock()
+		return failed("msgsnd", errno)
+	}
+	s := &sender{typ: typ, text: text}
+	s.waits.value = s
+	s.park(t, s.waits.remove)
+	ns.queues.find(id).senders.push(&s.waits)
+	ns.mu.Unlock()
+	errno, err := s.wait(ctx)
+	if err != nil {
+		return err
+	}
+	return failed("msgsnd", errno)
+}
+
+func (t *Task) trySend(id int, typ int64, text []byte) syscall.Errno {
+	ns := t.ns
+	if uint64(len(text)) > ns.limits.Msgmax || typ < 1 {
+		return syscall.EINVAL
+	}
+	q, errno := accessible(t, &ns.queues, id, mayWrite)
+	if errno != 0 {
+		return errno
+	}
+	if !q.fits(len(text)) {
+		return syscall.EAGAIN
+	}
+	q.deliver(t, typ, text)
+	return 0
+}
+
+// Msgrcv is msgrcv(2).
+func (t *Task) Msgrcv(ctx context.Context, id int, typ int64, text []byte, flags int) (int64, int, error) {
+	if err := ctx.Err(); err != nil && flags&ipc.NoWait == 0 {
+		return 0, 0, err
+	}
+	ns := t.ns
+	ns.mu.Lock()
+	if flags&ipc.MsgCopy != 0 {
+		defer ns.mu.Unlock()
+		got, n, errno := t.copyMessage(id, typ, text, flags)
+		return got, n, failed("msgrcv", errno)
+	}
+	q, errno := accessible(t, &ns.queues, id, mayRead)
+	if errno != 0 {
+		ns.mu.Unlock()
+		return 0, 0, failed("msgrcv", errno)
+	}
+	s := selector{typ, flags&ipc.MsgExcept != 0}
+	m := q.first(s)
+	if m != nil {
+		got, n, errno := t.take(q, m, text, flags)
+		ns.mu.Unlock()
+		return got, n, failed("msgrcv", errno)
+	}
+	if flags&ipc.NoWait != 0 {
+		ns.mu.Unlock()
+		return 0, 0, failed("msgrcv", syscall.ENOMSG)
+	}
+	r := ns.newReceiver(q, s, text, flags&ipc.MsgNoError != 0)
+	r.park(t, r.leave)
+	q.receivers(s).push(&r.waits)
+	ns.mu.Unlock()
+	errno, err := r.wait(ctx)
+	got, n := r.typ, r.n
+	ns.freeReceiver(r)
+	switch {
+	case err != nil:
+		return 0, 0, err
+	case errno != 0:
+		return 0, 0, failed("msgrcv", errno)
+	}
+	return got, n, nil
+}
+
+// take receives a message that is in the queue.
+func (t *Task) take(q *queue, m *message, text []byte, flags int) (int64, int, syscall.Errno) {
+	if len(m.text) > len(text) && flags&ipc.MsgNoError == 0 {
+		return 0, 0, syscall.E2BIG
+	}
+	typ, n := m.typ, copy(text, m.text)
+	q.drop(m)
+	q.ds.Lrpid, q.ds.Rtime = int32(t.pid), q.ns.seconds()
+	q.admit()
+	return typ, n, 0
+}
+
+func (ns *Namespace) newReceiver(q *queue, s selector, text []byte, cut bool) *receiver {
+	r := ns.freeReceivers
+	if r == nil {
+		r = &receiver{}
+		r.waits.value = r
+		r.leave = func() {
+			r.waits.remove()
+			if l := r.queue.exactType[r.selector.typ]; l != nil && l.n == 0 {
+				delete(r.queue.exactType, r.selector.typ)
+			}
+		}
+	} else {
+		ns.freeReceivers = r.nextFree
+	}
+	r.queue, r.selector, r.text, r.cut = q, s, text, cut
+	return r
+}
+
+func (ns *Namespace) freeReceiver(r *receiver) {
+	ns.mu.Lock()
+	defer ns.mu.Unlock()
+	r.text, r.queue, r.task = nil, nil, nil
+	r.nextFree = ns.freeReceivers
+	ns.freeReceivers = r
+}
+
+// copyMessage is msgrcv with MSG_COPY (SEMANTICS A.4.5).
+func (t *Task) copyMessage(id int, position int64, text []byte, flags int) (int64, int, syscall.Errno) {
+	if flags&ipc.MsgExcept != 0 || flags&ipc.NoWait == 0 {
+		return 0, 0, syscall.EINVAL
+	}
+	q, errno := accessible(t, &t.ns.queues, id, mayRead)
+	if errno != 0 {
+		return 0, 0, errno
+	}
+	if position < 0 || position >= int64(q.messages.n) {
+		return 0, 0, syscall.ENOMSG
+	}
+	n := q.messages.first
+	for range position {
+		n = n.next
+	}
+	m := n.value
+	if len(m.text) > len(text) && flags&ipc.MsgNoError == 0 {
+		return 0, 0, syscall.E2BIG
+	}
+	if uint64(len(m.text)) > min(uint64(len(text)), t.ns.limits.Msgmax) {
+		return 0, 0, syscall.EINVAL
+	}
+	return m.typ, copy(text, m.text), 0
+}
+
+// MsgctlStat is IPC_STAT of msgctl(2).
+func (t *Task) MsgctlStat(id int) (ipc.MsqidDS, error) {
+	ns := t.ns
+	ns.mu.Lock()
+	defer ns.mu.Unlock()
+	q, errno := accessible(t, &ns.queues, id, mayRead)
+	_, ds, err := t.msgStat("msgctl(IPC_STAT)", q, errno)
+	return ds, err
+}
+
+// MsgStat is MSG_STAT of msgctl(2).
+func (t *Task) MsgStat(index int) (int, ipc.MsqidDS, error) {
+	ns := t.ns
+	ns.mu.Lock()
+	defer ns.mu.Unlock()
+	q := ns.queues.atIndex(index)
+	return t.msgStat("msgctl(MSG_STAT)", q, allowed(t, q, mayRead))
+}
+
+// MsgStatAny is MSG_STAT_ANY of msgctl(2).
+func (t *Task) MsgStatAny(index int) (int, ipc.MsqidDS, error) {
+	ns := t.ns
+	ns.mu.Lock()
+	defer ns.mu.Unlock()
+	q := ns.queues.atIndex(index)
+	return t.msgStat("msgctl(MSG_STAT_ANY)", q, allowed(t, q, 0))
+}
+
+func (t *Task) msgStat(call string, q *queue, errno syscall.Errno) (int, ipc.MsqidDS, error) {
+	if errno != 0 {
+		return 0, ipc.MsqidDS{}, failed(call, errno)
+	}
+	ds := q.ds
+	ds.Perm = t.show(ds.Perm)
+	return id(q), ds, nil
+}
+
+// MsgctlSet is IPC_SET of msgctl(2).
+func (t *Task) MsgctlSet(id int, set ipc.MsqidSet) error {
+	ns := t.ns
+	ns.mu.Lock()
+	defer ns.mu.Unlock()
+	return failed("msgctl(IPC_SET)", t.setQueue(id, set))
+}
+
+func (t *Task) setQueue(id int, set ipc.MsqidSet) syscall.Errno {
+	q, errno := controlled(t, &t.ns.queues, id)
+	if errno != 0 {
+		return errno
+	}
+	qbytes := uint64(uint32(set.Qbytes)) // SEMANTICS A.2.7
+	if qbytes > t.ns.limits.Msgmnb && t.Capabilities&CapSysResource == 0 {
+		return syscall.EPERM
+	}
+	if errno := t.change(&q.ds.Perm, set.PermSet); errno != 0 {
+		return errno
+	}
+	q.ds.Qbytes, q.ds.Ctime = qbytes, t.ns.seconds()
+	for n := range q.sleepingReceivers() {
+		if !n.task.may(&q.ds.Perm, mayRead) {
+			n.settle(syscall.EACCES)
+		}
+	}
+	q.admit()
+	return 0
+}
+
+// sleepingReceivers returns all receivers that sleep; what the loop does may
+// end the sleep of the one that it is at.
+func (q *queue) sleepingReceivers() func(func(*receiver) bool) {
+	return func(yield func(*receiver) bool) {
+		each := func(l *list[*receiver]) bool {
+			for n := l.first; n != nil; {
+				next := n.next
+				if !yield(n.value) {
+					return false
+				}
+				n = next
+			}
+			return true
+		}
+		if !each(&q.anyType) || !each(&q.otherType) {
+			return
+		}
+		for _, l := range q.exactType {
+			if !each(l) {
+				return
+			}
+		}
+	}
+}
+
+// MsgctlRmid is IPC_RMID of msgctl(2).
+func (t *Task) MsgctlRmid(id int) error {
+	ns := t.ns
+	ns.mu.Lock()
+	defer ns.mu.Unlock()
+	q, errno := controlled(t, &ns.queues, id)
+	if errno != 0 {
+		return failed("msgctl(IPC_RMID)", errno)
+	}
+	ns.queues.remove(q)
+	for r := range q.sleepingReceivers() {
+		r.settle(syscall.EIDRM)
+	}
+	for q.senders.first != nil {
+		q.senders.first.value.settle(syscall.EIDRM)
+	}
+	return nil
+}
+
+// Constants that IPC_INFO tells, and that Linux does not use (SEMANTICS A.3).
+const (
+	msgpool, msgmap, msgssz, msgtql, msgseg = 512000, 16384, 16, 16384, 65535
+)
+
+// MsgctlInfo is IPC_INFO of msgctl(2).
+func (t *Task) MsgctlInfo() (ipc.Msginfo, int, error) {
+	ns := t.ns
+	ns.mu.Lock()
+	defer ns.mu.Unlock()
+	l := &ns.limits
+	return ipc.Msginfo{
+		Msgmax: int(l.Msgmax), Msgmnb: int(l.Msgmnb), Msgmni: int(l.Msgmni),
+		Msgpool: msgpool, Msgmap: msgmap, Msgssz: msgssz, Msgtql: msgtql, Msgseg: msgseg,
+	}, ns.queues.highest(), nil
+}
+
+// MsgInfo is MSG_INFO of msgctl(2).
+func (t *Task) MsgInfo() (ipc.MsgInfo, int, error) {
+	ns := t.ns
+	ns.mu.Lock()
+	defer ns.mu.Unlock()
+	info := ipc.MsgInfo{Queues: ns.queues.inUse}
+	for _, q := range ns.queues.at {
+		if q != nil {
+			info.Messages += int(q.ds.Qnum)
+			info.Bytes += int(q.ds.Cbytes)
+		}
+	}
+	return info, ns.queues.highest(), nil
+}

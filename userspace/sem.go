@@ -1,0 +1,580 @@
+package userspace
+
+import (
+	"context"
+	"syscall"
+	"time"
+
+	"github.com/ipcns/ipcns/ipc"
+)
+
+// A set is a System V semaphore set.
+type set struct {
+	ns      *Namespace
+	ds      ipc.SemidDS
+	slot    int
+	sems    []semaphore
+	several list[*operation] // that sleep and have several sops
+	undos   list[*undo]
+	changed []uint16 // semaphores that a call has changed, by number
+	removed bool
+}
+
+func (s *set) permissions() *ipc.Perm { return &s.ds.Perm }
+
+func (s *set) index() *int { return &s.slot }
+
+// A semaphore has a list of those that wait for it to be 0 and of those that
+// wait for it to grow, of the operations with one sop.
+type semaphore struct {
+	value      int32
+	pid        int
+	zero, grow list[*operation]
+}
+
+// An operation is a semop.
+type operation struct {
+	sleeper
+	waits    node[*operation]
+	set      *set
+	sops     []ipc.Sembuf
+	undo     *undo // nil without SEM_UNDO
+	blocking int   // the sop that cannot be done, since the last try
+	alters   bool  // it is not for zeros alone
+}
+
+// try does the operation, or nothing. EAGAIN: it is the sop blocking that
+// cannot be done.
+func (o *operation) try() syscall.Errno {
+	for i, sop := range o.sops {
+		if errno := o.do(sop); errno != 0 {
+			o.blocking = i
+			for i--; i >= 0; i-- {
+				o.takeBack(o.sops[i])
+			}
+			return errno
+		}
+	}
+	for _, sop := range o.sops {
+		o.set.sems[sop.Num].pid = o.task.pid
+		if sop.Op != 0 {
+			o.set.changed = append(o.set.changed, sop.Num)
+		}
+	}
+	o.set.ds.Otime = o.set.ns.seconds()
+	return 0
+}
+
+func (o *operation) do(sop ipc.Sembuf) syscall.Errno {
+	sem := &o.set.sems[sop.Num]
+	if sop.Op == 0 && sem.value != 0 {
+		return syscall.EAGAIN
+	}
+	value := sem.value + int32(sop.Op)
+	if value < 0 {
+		return syscall.EAGAIN
+	}
+	if value > ipc.SemMaxValue {
+		return syscall.ERANGE
+	}
+	if sop.Flg&ipc.SemUndo != 0 {
+		adjustment := o.undo.adjustments[sop.Num] - int32(sop.Op)
+		if adjustment < -ipc.SemMaxValue-1 || adjustment > ipc.SemMaxValue {
+			return syscall.ERANGE
+		}
+		o.undo.adjustments[sop.Num] = adjustment
+	}
+	sem.value = value
+	return 0
+}
+
+func (o *operation) takeBack(sop ipc.Sembuf) {
+	o.set.sems[sop.Num].value -= int32(sop.Op)
+	if sop.Flg&ipc.SemUndo != 0 {
+		o.undo.adjustments[sop.Num] += int32(sop.Op)
+	}
+}
+
+// mayWait reports whether the operation, after an EAGAIN, can wait for the sop
+// that blocks (SEMANTICS A.5.3).
+func (o *operation) mayWait() bool { return o.sops[o.blocking].Flg&ipc.NoWait == 0 }
+
+// list returns where the operation waits.
+func (o *operation) list() *list[*operation] {
+	switch sop := o.sops[0]; {
+	case len(o.sops) > 1:
+		return &o.set.several
+	case sop.Op == 0:
+		return &o.set.sems[sop.Num].zero
+	default:
+		return &o.set.sems[sop.Num].grow
+	}
+}
+
+// again tries an operation that sleeps, and settles it if that decides. It
+// reports whether values may have changed.
+func (o *operation) again() bool {
+	errno := o.try()
+	if errno == syscall.EAGAIN && o.mayWait() {
+		return false
+	}
+	o.settle(errno)
+	return errno == 0 && o.alters
+}
+
+// update lets those go on that can, now that semaphores have changed. Those
+// that wait for zeros go first, all of them; of the others, the one that came
+// first (SEMANTICS A.5.4).
+func (s *set) update() {
+	for {
+		s.releaseZeros()
+		if !s.releaseOne() {
+			break
+		}
+	}
+	s.changed = s.changed[:0]
+}
+
+func (s *set) releaseZeros() {
+	for _, num := range s.changed {
+		sem := &s.sems[num]
+		for n := sem.zero.first; n != nil && sem.value == 0; {
+			next := n.next
+			n.value.again()
+			n = next
+		}
+	}
+	for n := s.several.first; n != nil; {
+		next := n.next
+		if !n.value.alters {
+			n.value.again()
+		}
+		n = next
+	}
+}
+
+// releaseOne lets one operation do what others may wait for.
+func (s *set) releaseOne() bool {
+	next := s.several.first
+	for {
+		var o *operation
+		for next != nil && !next.value.alters {
+			next = next.next
+		}
+		if next != nil {
+			o = next.value
+		}
+		if simple := s.firstToGrow(); simple != nil && (o == nil || simple.arrival < o.arrival) {
+			return simple.again()
+		}
+		if o == nil {
+			return false
+		}
+		next = next.next
+		if o.again() {
+			return true
+		}
+	}
+}
+
+// firstToGrow returns the operation that came first of those with one sop that
+// can be done by now.
+func (s *set) firstToGrow() (first *operation) {
+	for _, num := range s.changed {
+		sem := &s.sems[num]
+		if sem.value == 0 {
+			continue
+		}
+		for n := sem.grow.first; n != nil; n = n.next {
+			if sem.value+int32(n.value.sops[0].Op) < 0 {
+				continue
+			}
+			if first == nil || n.value.arrival < first.arrival {
+				first = n.value
+			}
+			break
+		}
+	}
+	return first
+}
+
+// Semget is semget(2).
+func (t *Task) Semget(key ipc.Key, nsems, flags int) (int, error) {
+	ns := t.ns
+	ns.mu.Lock()
+	defer ns.mu.Unlock()
+	s, errno := t.semget(key, nsems, flags)
+	if errno != 0 {
+		return 0, failed("semget", errno)
+	}
+	return id(s), nil
+}
+
+func (t *Task) semget(key ipc.Key, nsems, flags int) (*set, syscall.Errno) {
+	ns := t.ns
+	if nsems < 0 || nsems > int(int32(ns.limits.Semmsl)) {
+		return nil, syscall.EINVAL
+	}
+	s, errno := get(t, &ns.sets, key, flags, func(s *set) syscall.Errno {
+		if nsems > len(s.sems) {
+			return syscall.EINVAL
+		}
+		return 0
+	})
+	if s != nil || errno != 0 {
+		return s, errno
+	}
+	if nsems == 0 {
+		return nil, syscall.EINVAL
+	}
+	if ns.semaphores+nsems > int(int32(ns.limits.Semmns)) {
+		return nil, syscall.ENOSPC
+	}
+	s = &set{ns: ns, sems: make([]semaphore, nsems)}
+	s.ds = ipc.SemidDS{Perm: t.newPerm(key, flags), Ctime: ns.seconds(), Nsems: uint64(nsems)}
+	if errno := ns.sets.add(s, int(ns.limits.Semmni)); errno != 0 {
+		return nil, errno
+	}
+	ns.semaphores += nsems
+	return s, 0
+}
+
+// Semop is semop(2).
+func (t *Task) Semop(ctx context.Context, id int, sops []ipc.Sembuf) error {
+	return t.semop(ctx, "semop", id, sops, forever)
+}
+
+// forever is no timeout.
+const forever = time.Duration(1<<63 - 1)
+
+// Semtimedop is semtimedop(2).
+func (t *Task) Semtimedop(ctx context.Context, id int, sops []ipc.Sembuf, timeout time.Duration) error {
+	return t.semop(ctx, "semtimedop", id, sops, timeout)
+}
+
+func (t *Task) semop(ctx context.Context, call string, id int, sops []ipc.Sembuf, timeout time.Duration) error {
+	if err := ctx.Err(); err != nil && maySleep(sops) {
+		return err
+	}
+	ns := t.ns
+	ns.mu.Lock()
+	var o operation
+	errno := t.trySemop(&o, id, sops, timeout)
+	if errno != syscall.EAGAIN || !o.mayWait() || timeout == 0 {
+		ns.mu.Unlock()
+		return failed(call, errno)
+	}
+	asleep := o // only one that sleeps outlives this call
+	errno, err := asleep.sleep(ctx, timeout)
+	if err != nil {
+		return err
+	}
+	return failed(call, errno)
+}
+
+func maySleep(sops []ipc.Sembuf) bool {
+	for _, sop := range sops {
+		if sop.Flg&ipc.NoWait == 0 {
+			return true
+		}
+	}
+	return false
+}
+
+// trySemop readies the operation and tries it, for the first time.
+func (t *Task) trySemop(o *operation, id int, sops []ipc.Sembuf, timeout time.Duration) syscall.Errno {
+	ns := t.ns
+	switch {
+	case uint64(len(sops)) > uint64(uint32(ns.limits.Semopm)):
+		return syscall.E2BIG
+	case len(sops) == 0, timeout < 0:
+		return syscall.EINVAL
+	}
+	s := ns.sets.find(id)
+	if s == nil {
+		return syscall.EINVAL
+	}
+	wanted, undoes := uint32(mayRead), false
+	for _, sop := range sops {
+		if int(sop.Num) >= len(s.sems) {
+			return syscall.EFBIG
+		}
+		if sop.Op != 0 {
+			wanted = mayWrite
+		}
+		undoes = undoes || sop.Flg&ipc.SemUndo != 0
+	}
+	if !t.may(&s.ds.Perm, wanted) {
+		return syscall.EACCES
+	}
+	o.task, o.set, o.sops, o.alters = t, s, sops, wanted == mayWrite
+	if undoes {
+		o.undo = t.undoOf(s)
+	}
+	errno := o.try()
+	if errno == 0 && o.alters {
+		s.update()
+	}
+	return errno
+}
+
+// sleep parks the operation, gives the lock back, and waits.
+func (o *operation) sleep(ctx context.Context, timeout time.Duration) (syscall.Errno, error) {
+	ns := o.set.ns
+	o.waits.value = o
+	o.park(o.task, o.waits.remove)
+	o.list().push(&o.waits)
+	stop := func() bool { return true }
+	if timeout != forever {
+		stop = ns.clock.AfterFunc(timeout, o.expire)
+	}
+	ns.mu.Unlock()
+	defer stop()
+	return o.wait(ctx)
+}
+
+// expire ends an operation whose time is over.
+func (o *operation) expire() {
+	ns := o.set.ns
+	ns.mu.Lock()
+	defer ns.mu.Unlock()
+	if !o.settled && o.waits.in != nil {
+		o.settle(syscall.EAGAIN)
+	}
+}
+
+// semaphore returns one for the get calls: the set, the permission, the number
+// (SEMANTICS A.3).
+func (t *Task) semaphore(id, num int) (*set, *semaphore, syscall.Errno) {
+	s, errno := accessible(t, &t.ns.sets, id, mayRead)
+	if errno != 0 {
+		return nil, nil, errno
+	}
+	if num < 0 || num >= len(s.sems) {
+		return nil, nil, syscall.EINVAL
+	}
+	return s, &s.sems[num], 0
+}
+
+func (t *Task) semctlGet(call string, id, num int, fact func(*set, *semaphore) int) (int, error) {
+	t.ns.mu.Lock()
+	defer t.ns.mu.Unlock()
+	s, sem, errno := t.semaphore(id, num)
+	if errno != 0 {
+		return 0, failed(call, errno)
+	}
+	return fact(s, sem), nil
+}
+
+// SemctlGetval is GETVAL of semctl(2).
+func (t *Task) SemctlGetval(id, num int) (int, error) {
+	return t.semctlGet("semctl(GETVAL)", id, num, func(_ *set, sem *semaphore) int { return int(sem.value) })
+}
+
+// SemctlGetpid is GETPID of semctl(2).
+func (t *Task) SemctlGetpid(id, num int) (int, error) {
+	return t.semctlGet("semctl(GETPID)", id, num, func(_ *set, sem *semaphore) int { return sem.pid })
+}
+
+// SemctlGetncnt is GETNCNT of semctl(2).
+func (t *Task) SemctlGetncnt(id, num int) (int, error) {
+	return t.semctlGet("semctl(GETNCNT)", id, num, func(s *set, sem *semaphore) int {
+		return sem.grow.n + s.blocked(num, func(op int16) bool { return op < 0 })
+	})
+}
+
+// SemctlGetzcnt is GETZCNT of semctl(2).
+func (t *Task) SemctlGetzcnt(id, num int) (int, error) {
+	return t.semctlGet("semctl(GETZCNT)", id, num, func(s *set, sem *semaphore) int {
+		return sem.zero.n + s.blocked(num, func(op int16) bool { return op == 0 })
+	})
+}
+
+// blocked counts the operations with several sops that wait at a sop on the
+// semaphore (SEMANTICS A.5.5).
+func (s *set) blocked(num int, kind func(op int16) bool) (count int) {
+	for n := s.several.first; n != nil; n = n.next {
+		sop := n.value.sops[n.value.blocking]
+		if int(sop.Num) == num && kind(sop.Op) {
+			count++
+		}
+	}
+	return count
+}
+
+// SemctlSetval is SETVAL of semctl(2).
+func (t *Task) SemctlSetval(id, num, value int) error {
+	t.ns.mu.Lock()
+	defer t.ns.mu.Unlock()
+	return failed("semctl(SETVAL)", t.setval(id, num, value))
+}
+
+func (t *Task) setval(id, num, value int) syscall.Errno {
+	if value < 0 || value > ipc.SemMaxValue {
+		return syscall.ERANGE
+	}
+	s := t.ns.sets.find(id)
+	if s == nil || num < 0 || num >= len(s.sems) {
+		return syscall.EINVAL
+	}
+	if !t.may(&s.ds.Perm, mayWrite) {
+		return syscall.EACCES
+	}
+	s.put(t, num, value)
+	s.ds.Ctime = t.ns.seconds()
+	s.update()
+	return 0
+}
+
+// put sets a value, and forgets what was to be undone of the semaphore.
+func (s *set) put(t *Task, num, value int) {
+	s.sems[num].value, s.sems[num].pid = int32(value), t.pid
+	s.changed = append(s.changed, uint16(num))
+	for n := s.undos.first; n != nil; n = n.next {
+		n.value.adjustments[num] = 0
+	}
+}
+
+// SemctlGetall is GETALL of semctl(2).
+func (t *Task) SemctlGetall(id int) ([]uint16, error) {
+	t.ns.mu.Lock()
+	defer t.ns.mu.Unlock()
+	s, errno := accessible(t, &t.ns.sets, id, mayRead)
+	if errno != 0 {
+		return nil, failed("semctl(GETALL)", errno)
+	}
+	values := make([]uint16, len(s.sems))
+	for i := range s.sems {
+		values[i] = uint16(s.sems[i].value)
+	}
+	return values, nil
+}
+
+// SemctlSetall is SETALL of semctl(2).
+func (t *Task) SemctlSetall(id int, values []uint16) error {
+	t.ns.mu.Lock()
+	defer t.ns.mu.Unlock()
+	return failed("semctl(SETALL)", t.setall(id, values))
+}
+
+func (t *Task) setall(id int, values []uint16) syscall.Errno {
+	s, errno := accessible(t, &t.ns.sets, id, mayWrite)
+	if errno != 0 {
+		return errno
+	}
+	if len(values) != len(s.sems) {
+		return syscall.EINVAL
+	}
+	for _, value := range values {
+		if value > ipc.SemMaxValue {
+			return syscall.ERANGE
+		}
+	}
+	for num, value := range values {
+		s.put(t, num, int(value))
+	}
+	s.ds.Ctime = t.ns.seconds()
+	s.update()
+	return 0
+}
+
+// SemctlStat is IPC_STAT of semctl(2).
+func (t *Task) SemctlStat(id int) (ipc.SemidDS, error) {
+	t.ns.mu.Lock()
+	defer t.ns.mu.Unlock()
+	s, errno := accessible(t, &t.ns.sets, id, mayRead)
+	_, ds, err := t.semStat("semctl(IPC_STAT)", s, errno)
+	return ds, err
+}
+
+// SemStat is SEM_STAT of semctl(2).
+func (t *Task) SemStat(index int) (int, ipc.SemidDS, error) {
+	t.ns.mu.Lock()
+	defer t.ns.mu.Unlock()
+	s := t.ns.sets.atIndex(index)
+	return t.semStat("semctl(SEM_STAT)", s, allowed(t, s, mayRead))
+}
+
+// SemStatAny is SEM_STAT_ANY of semctl(2).
+func (t *Task) SemStatAny(index int) (int, ipc.SemidDS, error) {
+	t.ns.mu.Lock()
+	defer t.ns.mu.Unlock()
+	s := t.ns.sets.atIndex(index)
+	return t.semStat("semctl(SEM_STAT_ANY)", s, allowed(t, s, 0))
+}
+
+func (t *Task) semStat(call string, s *set, errno syscall.Errno) (int, ipc.SemidDS, error) {
+	if errno != 0 {
+		return 0, ipc.SemidDS{}, failed(call, errno)
+	}
+	ds := s.ds
+	ds.Perm = t.show(ds.Perm)
+	return id(s), ds, nil
+}
+
+// SemctlSet is IPC_SET of semctl(2).
+func (t *Task) SemctlSet(id int, set ipc.PermSet) error {
+	t.ns.mu.Lock()
+	defer t.ns.mu.Unlock()
+	s, errno := controlled(t, &t.ns.sets, id)
+	if errno == 0 {
+		errno = t.change(&s.ds.Perm, set)
+	}
+	if errno == 0 {
+		s.ds.Ctime = t.ns.seconds()
+	}
+	return failed("semctl(IPC_SET)", errno)
+}
+
+// SemctlRmid is IPC_RMID of semctl(2).
+func (t *Task) SemctlRmid(id int) error {
+	ns := t.ns
+	ns.mu.Lock()
+	defer ns.mu.Unlock()
+	s, errno := controlled(t, &ns.sets, id)
+	if errno != 0 {
+		return failed("semctl(IPC_RMID)", errno)
+	}
+	ns.sets.remove(s)
+	ns.semaphores -= len(s.sems)
+	for s.undos.first != nil {
+		s.undos.first.value.forget()
+	}
+	for i := range s.sems {
+		wakeAll(&s.sems[i].zero, syscall.EIDRM)
+		wakeAll(&s.sems[i].grow, syscall.EIDRM)
+	}
+	wakeAll(&s.several, syscall.EIDRM)
+	return nil
+}
+
+func wakeAll(l *list[*operation], errno syscall.Errno) {
+	for l.first != nil {
+		l.first.value.settle(errno)
+	}
+}
+
+// Constants that IPC_INFO tells (SEMANTICS A.3).
+const (
+	semmap, semmnu, semume, semusz = 1024000000, 1024000000, 500, 20
+)
+
+// SemctlInfo is IPC_INFO of semctl(2).
+func (t *Task) SemctlInfo() (ipc.Seminfo, int, error) {
+	ns := t.ns
+	ns.mu.Lock()
+	defer ns.mu.Unlock()
+	l := &ns.limits
+	return ipc.Seminfo{
+		Semmsl: int(int32(l.Semmsl)), Semmns: int(int32(l.Semmns)), Semopm: int(int32(l.Semopm)), Semmni: int(int32(l.Semmni)),
+		Semmap: semmap, Semmnu: semmnu, Semume: semume, Semusz: semusz, Semvmx: ipc.SemMaxValue, Semaem: ipc.SemMaxValue,
+	}, ns.sets.highest(), nil
+}
+
+// SemInfo is SEM_INFO of semctl(2).
+func (t *Task) SemInfo() (ipc.SemInfo, int, error) {
+	ns := t.ns
+	ns.mu.Lock()
+	defer ns.mu.Unlock()
+	return ipc.SemInfo{Sets: ns.sets.inUse, Semaphores: ns.semaphores}, ns.sets.highest(), nil
+}

@@ -1,0 +1,341 @@
+package userspace
+
+import (
+	"errors"
+	"syscall"
+	"unsafe"
+
+	"github.com/ipcns/ipcns/ipc"
+)
+
+// A segment is a System V shared memory segment.
+type segment struct {
+	ns     *Namespace
+	ds     ipc.ShmidDS
+	slot   int
+	memory SegmentMemory
+	made   node[*segment] // in the list of its creator, while that lives
+	locker uint32         // who has locked it
+}
+
+func (s *segment) permissions() *ipc.Perm { return &s.ds.Perm }
+
+func (s *segment) index() *int { return &s.slot }
+
+func (s *segment) pages() uint64 { return pagesOf(s.ds.Segsz) }
+
+// A mapping is a segment at an address. Processes have it in common after a
+// fork.
+type mapping struct {
+	segment *segment
+	memory  []byte
+	uses    int
+}
+
+// attach notes one more attachment.
+func (s *segment) attach(t *Task) {
+	s.ds.Nattch++
+	s.ds.Atime, s.ds.Lpid = s.ns.seconds(), int32(t.pid)
+}
+
+// detach takes back one attachment of a process.
+func (m *mapping) detach(p *process) error {
+	s := m.segment
+	s.ds.Nattch--
+	s.ds.Dtime, s.ds.Lpid = s.ns.seconds(), int32(p.pid)
+	var err error
+	if m.uses--; m.uses == 0 {
+		err = s.memory.Unmap(m.memory)
+	}
+	if s.ds.Perm.Mode&ipc.ShmDest != 0 || s.ns.limits.ShmRmidForced != 0 {
+		s.destroyIfUnattached()
+	}
+	return err
+}
+
+func (s *segment) destroyIfUnattached() {
+	if s.ds.Nattch > 0 {
+		return
+	}
+	s.unlock()
+	s.made.remove()
+	s.ns.segments.remove(s)
+	s.ns.pages -= s.pages()
+	s.memory.Free() // of which nothing is left to do if it fails
+}
+
+// orphan is the end of the creator (SEMANTICS A.6.6).
+func (s *segment) orphan() {
+	s.made.remove()
+	if s.ns.limits.ShmRmidForced != 0 {
+		s.destroyIfUnattached()
+	}
+}
+
+// Shmget is shmget(2). There are no huge pages (ENOSYS).
+func (t *Task) Shmget(key ipc.Key, size uint64, flags int) (int, error) {
+	ns := t.ns
+	ns.mu.Lock()
+	defer ns.mu.Unlock()
+	s, errno := t.shmget(key, size, flags)
+	if errno != 0 {
+		return 0, failed("shmget", errno)
+	}
+	return id(s), nil
+}
+
+func (t *Task) shmget(key ipc.Key, size uint64, flags int) (*segment, syscall.Errno) {
+	ns := t.ns
+	s, errno := get(t, &ns.segments, key, flags, func(s *segment) syscall.Errno {
+		if size > s.ds.Segsz {
+			return syscall.EINVAL
+		}
+		return 0
+	})
+	if s != nil || errno != 0 {
+		return s, errno
+	}
+	pages := pagesOf(size)
+	switch {
+	case size == 0, size > ns.limits.Shmmax:
+		return nil, syscall.EINVAL
+	case pages > 1<<63/page, ns.pages+pages < ns.pages, ns.pages+pages > ns.limits.Shmall:
+		return nil, syscall.ENOSPC
+	case flags&ipc.ShmHugetlb != 0:
+		return nil, syscall.ENOSYS
+	}
+	memory, err := ns.memory.Allocate(pages * page)
+	if err != nil {
+		return nil, errnoOf(err)
+	}
+	s = &segment{ns: ns, memory: memory}
+	s.made.value = s
+	s.ds = ipc.ShmidDS{Perm: t.newPerm(key, flags), Segsz: size, Ctime: ns.seconds(), Cpid: int32(t.pid)}
+	if errno := ns.segments.add(s, int(ns.limits.Shmmni)); errno != 0 {
+		memory.Free() // of which nothing is left to do if it fails
+		return nil, errno
+	}
+	ns.pages += pages
+	t.made.push(&s.made)
+	return s, 0
+}
+
+// errnoOf returns the errno in an error of memory.
+func errnoOf(err error) syscall.Errno {
+	var errno syscall.Errno
+	if errors.As(err, &errno) {
+		return errno
+	}
+	return syscall.ENOMEM
+}
+
+// Shmat is shmat(2). Where memory comes to be is not for the caller to choose:
+// an address other than 0 is EINVAL.
+func (t *Task) Shmat(id int, addr uintptr, flags int) ([]byte, error) {
+	ns := t.ns
+	ns.mu.Lock()
+	defer ns.mu.Unlock()
+	memory, errno := t.shmat(id, addr, flags)
+	return memory, failed("shmat", errno)
+}
+
+func (t *Task) shmat(id int, addr uintptr, flags int) ([]byte, syscall.Errno) {
+	if addr != 0 || flags&ipc.ShmRemap != 0 {
+		return nil, syscall.EINVAL
+	}
+	wanted := uint32(mayRead | mayWrite)
+	readOnly := flags&ipc.ShmRdonly != 0
+	if readOnly {
+		wanted = mayRead
+	}
+	if flags&ipc.ShmExec != 0 {
+		wanted |= mayExecute
+	}
+	s, errno := accessible(t, &t.ns.segments, id, wanted)
+	if errno != 0 {
+		return nil, errno
+	}
+	memory, err := s.memory.Map(readOnly)
+	if err != nil {
+		return nil, errnoOf(err)
+	}
+	at := unsafe.SliceData(memory)
+	m := t.mapped[at]
+	if m == nil {
+		m = &attachments{mapping: &mapping{segment: s, memory: memory}}
+		t.mapped[at] = m
+	}
+	m.count++
+	m.uses++
+	s.attach(t)
+	return memory, 0
+}
+
+// attachments are those of one process at one address.
+type attachments struct {
+	*mapping
+	count int
+}
+
+// Shmdt is shmdt(2).
+func (t *Task) Shmdt(memory []byte) error {
+	ns := t.ns
+	ns.mu.Lock()
+	defer ns.mu.Unlock()
+	at := unsafe.SliceData(memory)
+	m := t.mapped[at]
+	if m == nil {
+		return failed("shmdt", syscall.EINVAL)
+	}
+	if m.count--; m.count == 0 {
+		delete(t.mapped, at)
+	}
+	return m.detach(t.process)
+}
+
+// ShmctlStat is IPC_STAT of shmctl(2).
+func (t *Task) ShmctlStat(id int) (ipc.ShmidDS, error) {
+	t.ns.mu.Lock()
+	defer t.ns.mu.Unlock()
+	s, errno := accessible(t, &t.ns.segments, id, mayRead)
+	_, ds, err := t.shmStat("shmctl(IPC_STAT)", s, errno)
+	return ds, err
+}
+
+// ShmStat is SHM_STAT of shmctl(2).
+func (t *Task) ShmStat(index int) (int, ipc.ShmidDS, error) {
+	t.ns.mu.Lock()
+	defer t.ns.mu.Unlock()
+	s := t.ns.segments.atIndex(index)
+	return t.shmStat("shmctl(SHM_STAT)", s, allowed(t, s, mayRead))
+}
+
+// ShmStatAny is SHM_STAT_ANY of shmctl(2).
+func (t *Task) ShmStatAny(index int) (int, ipc.ShmidDS, error) {
+	t.ns.mu.Lock()
+	defer t.ns.mu.Unlock()
+	s := t.ns.segments.atIndex(index)
+	return t.shmStat("shmctl(SHM_STAT_ANY)", s, allowed(t, s, 0))
+}
+
+func (t *Task) shmStat(call string, s *segment, errno syscall.Errno) (int, ipc.ShmidDS, error) {
+	if errno != 0 {
+		return 0, ipc.ShmidDS{}, failed(call, errno)
+	}
+	ds := s.ds
+	ds.Perm = t.show(ds.Perm)
+	return id(s), ds, nil
+}
+
+// ShmctlSet is IPC_SET of shmctl(2).
+func (t *Task) ShmctlSet(id int, set ipc.PermSet) error {
+	t.ns.mu.Lock()
+	defer t.ns.mu.Unlock()
+	s, errno := controlled(t, &t.ns.segments, id)
+	if errno == 0 {
+		errno = t.change(&s.ds.Perm, set)
+	}
+	if errno == 0 {
+		s.ds.Ctime = t.ns.seconds()
+	}
+	return failed("shmctl(IPC_SET)", errno)
+}
+
+// ShmctlRmid is IPC_RMID of shmctl(2).
+func (t *Task) ShmctlRmid(id int) error {
+	ns := t.ns
+	ns.mu.Lock()
+	defer ns.mu.Unlock()
+	s, errno := controlled(t, &ns.segments, id)
+	if errno != 0 {
+		return failed("shmctl(IPC_RMID)", errno)
+	}
+	if s.ds.Nattch > 0 {
+		ns.segments.forgetKey(s)
+		s.ds.Perm.Key = ipc.Private
+		s.ds.Perm.Mode |= ipc.ShmDest
+		return nil
+	}
+	s.destroyIfUnattached()
+	return nil
+}
+
+// ShmctlLock is SHM_LOCK of shmctl(2). The memory is not locked: only what it
+// takes, and what is told of it, is as if it were.
+func (t *Task) ShmctlLock(id int) error {
+	t.ns.mu.Lock()
+	defer t.ns.mu.Unlock()
+	return failed("shmctl(SHM_LOCK)", t.lock(id))
+}
+
+func (t *Task) lock(id int) syscall.Errno {
+	s, errno := t.lockable(id)
+	if errno != 0 {
+		return errno
+	}
+	locked := t.ns.locked[t.UID]
+	if limit := t.RlimitMemlock; limit != nil && t.Capabilities&CapIPCLock == 0 {
+		if *limit == 0 {
+			return syscall.EPERM
+		}
+		if s.ds.Perm.Mode&ipc.ShmLocked == 0 && locked+s.pages() > *limit/page {
+			return syscall.ENOMEM
+		}
+	}
+	if s.ds.Perm.Mode&ipc.ShmLocked == 0 {
+		s.ds.Perm.Mode |= ipc.ShmLocked
+		s.locker = t.UID
+		t.ns.locked[t.UID] = locked + s.pages()
+	}
+	return 0
+}
+
+func (t *Task) lockable(id int) (*segment, syscall.Errno) {
+	s := t.ns.segments.find(id)
+	if s == nil {
+		return nil, syscall.EINVAL
+	}
+	if t.Capabilities&CapIPCLock == 0 && !t.owns(&s.ds.Perm) {
+		return nil, syscall.EPERM
+	}
+	return s, 0
+}
+
+// ShmctlUnlock is SHM_UNLOCK of shmctl(2).
+func (t *Task) ShmctlUnlock(id int) error {
+	t.ns.mu.Lock()
+	defer t.ns.mu.Unlock()
+	s, errno := t.lockable(id)
+	if errno == 0 {
+		s.unlock()
+	}
+	return failed("shmctl(SHM_UNLOCK)", errno)
+}
+
+func (s *segment) unlock() {
+	if s.ds.Perm.Mode&ipc.ShmLocked == 0 {
+		return
+	}
+	s.ds.Perm.Mode &^= ipc.ShmLocked
+	if s.ns.locked[s.locker] -= s.pages(); s.ns.locked[s.locker] == 0 {
+		delete(s.ns.locked, s.locker)
+	}
+}
+
+// ShmctlInfo is IPC_INFO of shmctl(2).
+func (t *Task) ShmctlInfo() (ipc.Shminfo, int, error) {
+	ns := t.ns
+	ns.mu.Lock()
+	defer ns.mu.Unlock()
+	l := &ns.limits
+	return ipc.Shminfo{Shmmax: l.Shmmax, Shmall: l.Shmall, Shmmni: l.Shmmni, Shmmin: 1, Shmseg: l.Shmmni}, ns.segments.highest(), nil
+}
+
+// ShmInfo is SHM_INFO of shmctl(2). What is resident is not known here: it is
+// told as all.
+func (t *Task) ShmInfo() (ipc.ShmInfo, int, error) {
+	ns := t.ns
+	ns.mu.Lock()
+	defer ns.mu.Unlock()
+	return ipc.ShmInfo{Segments: ns.segments.inUse, Pages: ns.pages, Resident: ns.pages}, ns.segments.highest(), nil
+}

@@ -1,0 +1,163 @@
+package userspace
+
+import (
+	"slices"
+
+	"github.com/ipcns/ipcns/ipc"
+)
+
+// Credentials are what permissions are about; see credentials(7) and
+// capabilities(7). Ids are those of the namespace, whatever user namespace
+// the task is in.
+type Credentials struct {
+	UID, EUID, FSUID uint32
+	GID, EGID, FSGID uint32
+	Groups           []uint32
+	Capabilities     Capabilities
+	Umask            uint32
+	Nice             int // decides who of those that sleep on a POSIX queue is served first
+
+	// Users shows ids to the task as its user namespace does; nil shows
+	// them as they are.
+	Users *UserNamespace
+
+	RlimitMsgqueue uint64 // bytes of POSIX queues; the kernel's default, if 0
+	RlimitMemlock  Rlimit // bytes of locked segments
+}
+
+// User returns the credentials of an ordinary user, or of root with all
+// capabilities for uid 0.
+func User(uid, gid uint32, groups ...uint32) Credentials {
+	c := Credentials{UID: uid, EUID: uid, FSUID: uid, GID: gid, EGID: gid, FSGID: gid, Groups: groups}
+	if uid == 0 {
+		c.Capabilities = AllCapabilities
+	}
+	return c
+}
+
+// Capabilities are a set, in which a capability is the bit of its number in
+// capabilities(7), in the user namespace that owns the IPC namespace.
+type Capabilities uint64
+
+// The capabilities that IPC asks for.
+const (
+	CapDacOverride Capabilities = 1 << 1
+	CapFowner      Capabilities = 1 << 3
+	CapIPCLock     Capabilities = 1 << 14
+	CapIPCOwner    Capabilities = 1 << 15
+	CapSysAdmin    Capabilities = 1 << 21
+	CapSysResource Capabilities = 1 << 24 // in the first user namespace
+
+	AllCapabilities = ^Capabilities(0)
+)
+
+// A Rlimit is a limit of getrlimit(2), unlimited if it is nil.
+type Rlimit *uint64
+
+// defaultRlimitMsgqueue is the kernel's MQ_BYTES_MAX.
+const defaultRlimitMsgqueue = 819200
+
+// A Task is a thread, who calls. It is the [ipc.System] of its namespace.
+type Task struct {
+	Credentials
+	tid int
+	*process
+}
+
+var _ ipc.System = (*Task)(nil)
+
+// A process is what its threads share.
+type process struct {
+	ns     *Namespace
+	pid    int
+	ended  bool
+	undos  list[*undo] // the one that was used last comes first
+	mapped map[*byte]*attachments
+	open   list[*mqd]
+	asleep list[*sleeper]
+	made   list[*segment] // what it has created
+}
+
+// Start starts a process.
+func (ns *Namespace) Start(who Credentials) *Task {
+	ns.mu.Lock()
+	defer ns.mu.Unlock()
+	return ns.start(who)
+}
+
+func (ns *Namespace) start(who Credentials) *Task {
+	pid := ns.nextPID
+	ns.nextPID++
+	who.Groups = slices.Clone(who.Groups)
+	return &Task{who, pid, &process{ns: ns, pid: pid, mapped: map[*byte]*attachments{}}}
+}
+
+// Thread starts another thread of the task's process.
+func (t *Task) Thread() *Task {
+	t.ns.mu.Lock()
+	defer t.ns.mu.Unlock()
+	tid := t.ns.nextPID
+	t.ns.nextPID++
+	return &Task{t.Credentials, tid, t.process}
+}
+
+// Fork starts a child of the task's process, which has attached what that has
+// (SEMANTICS A.6.2), and nothing to undo (A.5.11).
+func (t *Task) Fork() *Task {
+	ns := t.ns
+	ns.mu.Lock()
+	defer ns.mu.Unlock()
+	child := ns.start(t.Credentials)
+	for at, a := range t.mapped {
+		child.mapped[at] = &attachments{a.mapping, a.count}
+		for range a.count {
+			a.uses++
+			a.segment.attach(child)
+		}
+	}
+	return child
+}
+
+// PID returns the id of the process, and TID that of the thread.
+func (t *Task) PID() int { return t.pid }
+
+// TID returns the id of the thread: that of the process, for its first.
+func (t *Task) TID() int { return t.tid }
+
+// Sleeping returns how many calls of the process sleep.
+func (t *Task) Sleeping() int {
+	t.ns.mu.Lock()
+	defer t.ns.mu.Unlock()
+	return t.asleep.n
+}
+
+// Exit ends the process with all its threads: calls that sleep end with EINTR
+// and have done nothing, what was done with SEM_UNDO is undone, segments are
+// detached, descriptors closed.
+func (t *Task) Exit() {
+	ns, p := t.ns, t.process
+	ns.mu.Lock()
+	defer ns.mu.Unlock()
+	if p.ended {
+		return
+	}
+	p.ended = true
+	for p.asleep.first != nil {
+		p.asleep.first.value.interrupt()
+	}
+	for p.undos.first != nil {
+		p.undos.first.value.apply()
+	}
+	for p.open.first != nil {
+		p.open.first.value.close()
+	}
+	for at, a := range p.mapped {
+		delete(p.mapped, at)
+		for range a.count {
+			a.detach(p) // whose memory nobody would hear of
+		}
+	}
+	for p.made.first != nil {
+		p.made.first.value.orphan()
+	}
+}

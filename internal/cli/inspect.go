@@ -108,7 +108,9 @@ func inspect(reference string) (*facts, error) {
 
 // factsOf returns what is recorded of a namespace.
 func factsOf(ns *registry.Namespace) *facts {
-	f := &facts{State: ns.State, Why: ns.Why, Inode: ns.Inode, Adopted: ns.Adopted, Share: ns.Share, Labels: ns.Labels, Processes: []jsonProcess{}, Inside: []string{}}
+	f := &facts{State: ns.State, Why: ns.Why, Inode: ns.Inode, Adopted: ns.Adopted, Share: []string{}, Labels: map[string]string{}, Processes: []jsonProcess{}, Inside: []string{}}
+	f.Share = append(f.Share, ns.Share...)
+	maps.Copy(f.Labels, ns.Labels)
 	if ns.Name == "" {
 		return f
 	}

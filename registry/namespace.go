@@ -162,6 +162,9 @@ func (ns *Namespace) open(dir string) (*ipcns.Namespace, error) {
 	if ns.Holder == nil && errors.Is(err, unix.EINVAL) {
 		return nil, fmt.Errorf("its mount at %s is gone", path)
 	}
+	if ns.Holder != nil && errors.Is(err, unix.EACCES) {
+		return nil, fmt.Errorf("it may not be entered from here, since it was made outside; do this there: %w", unix.EACCES)
+	}
 	if err != nil {
 		return nil, err
 	}

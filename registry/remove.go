@@ -77,6 +77,11 @@ func (r *Registry) doomed(name string, how Removal) ([]*Namespace, error) {
 		return nil, fmt.Errorf("%s inside it; use -r to remove what is inside too", are(namesOf(inside)))
 	}
 	doomed := append([]*Namespace{ns}, inside...)
+	for _, ns := range doomed {
+		if err := r.endable(ns); err != nil {
+			return nil, err
+		}
+	}
 	if how.Force {
 		return doomed, nil
 	}
@@ -90,6 +95,25 @@ func (r *Registry) doomed(name string, how Removal) ([]*Namespace, error) {
 		}
 	}
 	return doomed, nil
+}
+
+// endable refuses a namespace that a holder keeps and that cannot be emptied
+// from where the caller is, before anything is done to it.
+func (r *Registry) endable(ns *Namespace) error {
+	if ns.State != Alive || ns.Adopted || ns.Holder == nil {
+		return nil
+	}
+	opened, err := ns.open(r.path(ns.Name))
+	if err != nil {
+		return fmt.Errorf("%s: %w", ns.Name, err)
+	}
+	defer opened.Close()
+	owner, err := enterable(opened)
+	if err != nil {
+		return fmt.Errorf("a program in %s has no capabilities to end that; do this outside", ns.Name)
+	}
+	owner.Close() // which there may be none of
+	return nil
 }
 
 func namesOf(namespaces []*Namespace) []string {

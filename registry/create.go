@@ -132,9 +132,9 @@ func (r *Registry) taken(ns *Namespace) error {
 	case ns.State == Stale:
 		return fmt.Errorf("the name is that of a namespace that has ended (%s); remove it with \"ipcns prune\"", ns.Why)
 	case ns.Holder != nil:
-		return &NameError{ns.Name, fmt.Sprintf("a namespace of that name exists (process %d keeps it); use \"ipcns exec %s\", or another name", ns.Holder.PID, ns.Name), errExists}
+		return &NameError{ns.Name, fmt.Sprintf("a namespace of that name exists (process %d keeps it); use \"ipcns exec %s\", or another name", ns.Holder.PID, r.shown(ns.Name)), errExists}
 	}
-	return &NameError{ns.Name, fmt.Sprintf("a namespace of that name exists; use \"ipcns exec %s\", or another name", ns.Name), errExists}
+	return &NameError{ns.Name, fmt.Sprintf("a namespace of that name exists; use \"ipcns exec %s\", or another name", r.shown(ns.Name)), errExists}
 }
 
 // temporary makes an empty directory for what is to become a name, or has been

@@ -127,7 +127,7 @@ func (r *Registry) missing(name string) string {
 			return fmt.Sprintf("there is no namespace %s of yours, but root has one; use sudo", name)
 		}
 	}
-	return fmt.Sprintf("there is no namespace %s; see \"ipcns ls\", or make it with \"ipcns create %s\"", name, name)
+	return fmt.Sprintf("there is no namespace %s; see \"ipcns ls\", or make it with \"ipcns create %s\"", name, r.shown(name))
 }
 
 // living returns an existing name's namespace, and refuses one that has ended.

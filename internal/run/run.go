@@ -55,7 +55,7 @@ func (r Request) Become() error {
 	if err != nil {
 		return err
 	}
-	if r.Name != "" {
+	if r.Name != "" || r.Exists {
 		return r.becomeNamed(spec, path)
 	}
 	if len(r.Labels) > 0 {

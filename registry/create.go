@@ -74,7 +74,7 @@ func (r *Registry) add(name string, make maker) error {
 		if err != nil {
 			return err
 		}
-		err = fill(making, make)
+		err = r.fill(making, make)
 		if err == nil {
 			err = cause(renameNew(making, r.path(name)), r.path(name))
 		}
@@ -91,7 +91,7 @@ func (r *Registry) add(name string, make maker) error {
 
 // fill makes what keeps the namespace and records it. Not before that may a
 // holder outlive this process, since nobody would know of it.
-func fill(making string, make maker) error {
+func (r *Registry) fill(making string, make maker) error {
 	ns, holder, err := make(making)
 	if err != nil {
 		return err
@@ -100,8 +100,11 @@ func fill(making string, make maker) error {
 	if ns.Boot, err = bootID(); err == nil {
 		err = ns.write(making)
 	}
+	if holder == nil && err != nil {
+		return errors.Join(err, r.unbindMounts(ns))
+	}
 	if holder == nil {
-		return err
+		return nil
 	}
 	if err != nil {
 		holder.End()
@@ -284,13 +287,24 @@ func (r *Registry) bind(ns *Namespace, making string, ipc, mounts *os.File) erro
 		ns.Mount = h.inode
 		if err := bindNamespace(mounts, r.mountsOf(ns)); err != nil {
 			if errors.Is(err, unix.EINVAL) {
-				os.Remove(r.mountsOf(ns))
-				return errOrder
+				err = errOrder
 			}
-			return err
+			return errors.Join(err, r.unbindMounts(ns))
 		}
 	}
-	return bindNamespace(ipc, filepath.Join(making, ipcFile))
+	if err := bindNamespace(ipc, filepath.Join(making, ipcFile)); err != nil {
+		return errors.Join(err, r.unbindMounts(ns))
+	}
+	return nil
+}
+
+// unbindMounts lets go of the mount namespace of a namespace that mounts keep,
+// if it has one.
+func (r *Registry) unbindMounts(ns *Namespace) error {
+	if ns.Mount == 0 {
+		return nil
+	}
+	return unbind(r.mountsOf(ns))
 }
 
 // mountsOf returns the file that the mount namespace is bound to.

@@ -70,7 +70,7 @@ func (r *Registry) load(dir, name string) *Namespace {
 		return ns.is(Unknown, fmt.Errorf("cannot read its record: %w", cause(err, file)))
 	}
 	if err := json.Unmarshal(text, ns); err != nil {
-		return ns.is(Unknown, fmt.Errorf("cannot read its record: %s: %w", file, err))
+		return ns.is(Unknown, fmt.Errorf("cannot read its record: %s: %w; repair that, or remove the file and use \"ipcns prune\"", file, err))
 	}
 	if ns.Version > recordVersion {
 		return ns.is(Unknown, fmt.Errorf("its record %s is of version %d, and this ipcns reads up to %d; use a newer one", file, ns.Version, recordVersion))

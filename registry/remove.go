@@ -233,20 +233,18 @@ func attachedNote(ns *Namespace, attached int) (string, error) {
 // discard lets go of what keeps the namespace in a directory, and removes the
 // directory.
 func (r *Registry) discard(dir string) error {
-	ipc := filepath.Join(dir, ipcFile)
-	if err := unbind(ipc); err != nil {
+	err := unbind(filepath.Join(dir, ipcFile))
+	if err != nil {
 		return err
 	}
 	ns := r.load(dir, "")
-	if ns.Mount != 0 && ns.Holder == nil {
-		if err := unbind(r.mountsOf(ns)); err != nil {
-			return err
-		}
+	if ns.Holder == nil {
+		err = r.unbindMounts(ns)
+	} else {
+		err = ns.Holder.end()
 	}
-	if ns.Holder != nil {
-		if err := ns.Holder.end(); err != nil {
-			return err
-		}
+	if err != nil {
+		return err
 	}
 	for _, file := range [...]string{recordFile + ".new", recordFile, ""} {
 		path := filepath.Join(dir, file)

@@ -115,7 +115,11 @@ func factsOf(ns *registry.Namespace) *facts {
 	if ns.Name == "" {
 		return f
 	}
-	f.Name, f.Created, f.Path = &ns.Name, &ns.Created, run.Names().Path(ns)
+	f.Name = &ns.Name
+	if ns.Version == 0 {
+		return f // its record could not be read
+	}
+	f.Created, f.Path = &ns.Created, run.Names().Path(ns)
 	if ns.Holder != nil {
 		f.Holder = ns.Holder.PID
 	}
@@ -147,7 +151,7 @@ func (f *facts) write(w io.Writer) error {
 // lines are words about the facts; those without any are left out.
 func (f *facts) lines() [][2]string {
 	lines := [][2]string{{"name", f.name()}, {"namespace", f.kernelName()}, {"state", f.state()}}
-	if f.Name != nil {
+	if f.Created != nil {
 		lines = append(lines, [2]string{"created", f.Created.Local().Format("2006-01-02 15:04:05")}, [2]string{"kept by", f.keptBy()})
 	}
 	if f.State != registry.Alive {
@@ -178,6 +182,9 @@ func (f *facts) name() string {
 }
 
 func (f *facts) kernelName() string {
+	if f.Inode == 0 {
+		return ""
+	}
 	text := fmt.Sprintf("ipc:[%d]", f.Inode)
 	if f.ID != nil {
 		text += fmt.Sprintf(", id %d", *f.ID)

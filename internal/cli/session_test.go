@@ -47,9 +47,17 @@ func apart(program string, args ...string) *exec.Cmd {
 	return exec.Command("unshare", slices.Concat(unshare, []string{program}, args)...)
 }
 
+// begin starts the shell of a session, whose names are its own: as root they
+// are in /run.
+const begin = `
+{ echo %d >/proc/sys/kernel/ns_last_pid; } 2>/dev/null
+[ $(id -u) != 0 ] || mount -t tmpfs none /run || exit
+exec setpriv --inh-caps=-all --ambient-caps=-all ipcns run -- sh`
+
 func startSession(t *testing.T) *session {
 	t.Helper()
 	dir := t.TempDir()
+	runtimeDir := filepath.Join(dir, ".run")
 	output, err := os.Create(filepath.Join(t.TempDir(), "output"))
 	if err != nil {
 		t.Fatal(err)
@@ -60,12 +68,12 @@ func startSession(t *testing.T) *session {
 	}
 	defer w.Close()
 	s := &session{status: status, output: output}
-	s.outer = apart("sh", "-c", fmt.Sprintf("{ echo %d >/proc/sys/kernel/ns_last_pid; } 2>/dev/null; exec setpriv --inh-caps=-all --ambient-caps=-all ipcns run -- sh", firstPID))
+	s.outer = apart("sh", "-c", fmt.Sprintf(begin, firstPID))
 	s.outer.Dir = dir
-	s.outer.Env = append(os.Environ(), "HOME="+dir, "LC_ALL=C", "PATH="+strings.Join(searchable(filepath.SplitList(os.Getenv("PATH"))), ":"))
+	s.outer.Env = append(os.Environ(), "HOME="+dir, "XDG_RUNTIME_DIR="+runtimeDir, "LC_ALL=C", "PATH="+strings.Join(searchable(filepath.SplitList(os.Getenv("PATH"))), ":"))
 	s.outer.Stdout, s.outer.Stderr, s.outer.ExtraFiles = output, output, []*os.File{w}
 	s.stdin, err = s.outer.StdinPipe()
-	if err := errors.Join(err, chmod(0o777, filepath.Dir(dir), dir)); err != nil {
+	if err := errors.Join(err, chmod(0o777, filepath.Dir(dir), dir), os.Mkdir(runtimeDir, 0o700)); err != nil {
 		t.Fatal(err)
 	}
 	if err := s.outer.Start(); err != nil {

@@ -35,7 +35,7 @@ var kindsOfStandIns = []standIn{
 	},
 	{ // the kernel's id of a namespace; one that does not tell shows a "-"
 		shown: `\b11407\d\d\b`, real: `\d+|-`,
-		seen: regexp.MustCompile(`^ *(\d+) +40265\d{5}\b`), next: "11407%02d",
+		seen: regexp.MustCompile(`^\S+ +(\d+) +40265\d{5}\b`), next: "11407%02d",
 	},
 	{ // a key that a program has drawn or computed, as ipcs shows it
 		shown: `\b0x7700[0-9a-f]{4}\b`, real: `0x[0-9a-f]{8}`,
@@ -234,9 +234,9 @@ func TestStandIns(t *testing.T) {
 		{[]string{"4201", "4201"}, []string{"17", "18"}, false},
 		{[]string{"4201", "4202"}, []string{"17", "17"}, false},
 		{[]string{"4201"}, []string{"sh"}, false},
-		{[]string{"1140701 4026532101 1"}, []string{"77 4026531839 1"}, true},
-		{[]string{"1140701 4026532101 1"}, []string{"- 4026531839 1"}, true},
-		{[]string{"1140701 4026532101 1"}, []string{"77 12 1"}, false},
+		{[]string{"- 1140701 4026532101 1"}, []string{"- 77 4026531839 1"}, true},
+		{[]string{"- 1140701 4026532101 1"}, []string{"- - 4026531839 1"}, true},
+		{[]string{"- 1140701 4026532101 1"}, []string{"- 77 12 1"}, false},
 		{[]string{"0x77000001 0x0000002a"}, []string{"0x5dbfd729 0x0000002a"}, true},
 		{[]string{"0x77000001 0x0000002a"}, []string{"0x5dbfd729 0x0000002b"}, false},
 		{[]string{"0x77000001", "0x77000001"}, []string{"0x5dbfd729", "0x5dbfd72a"}, false},
@@ -255,16 +255,16 @@ func TestStandIns(t *testing.T) {
 func TestStandInsShown(t *testing.T) {
 	known := standIns{user: "ada", realOf: emptyMaps()}
 	seen := []string{
-		"     ID       INODE  PROCS  MQ  OWNER   PID  COMMAND",
-		"1296994  4026532179      2   0  ada       1  sh",
-		"1291796  4026532181      1   0  ada    4307  sleep 60",
+		"NAME       ID       INODE  PROCS  MQ  OWNER   PID  COMMAND",
+		"-     1296994  4026532179      2   0  ada       1  sh",
+		"web   1291796  4026532181      1   0  ada    4307  sleep 60",
 		"0x0000002a 0          ada        600",
 		"0x009846a6 1          ada        600",
 	}
 	want := []string{
-		"     ID       INODE  PROCS  MQ  OWNER   PID  COMMAND",
-		"1140701  4026532101      2   0  alice     1  sh",
-		"1140702  4026532102      1   0  alice  4201  sleep 60",
+		"NAME       ID       INODE  PROCS  MQ  OWNER   PID  COMMAND",
+		"-     1140701  4026532101      2   0  alice     1  sh",
+		"web   1140702  4026532102      1   0  alice  4201  sleep 60",
 		"0x0000002a 0          alice      600",
 		"0x77000001 1          alice      600",
 	}

@@ -21,10 +21,10 @@ import (
 // In a block marked console, a line that begins with "$ " is a command, lines
 // that begin with "> " continue it, and the rest is what it prints, errors too.
 // The commands of a section, which a heading "## " begins, are typed into one
-// shell, in a directory and namespaces of their own: process 1 is the shell, and
-// there is no network. A command that fails must say so: its exit status is not
-// shown. What jobs in the background print comes where it is printed when each
-// of them has come to rest.
+// shell, in a directory and namespaces of their own: process 1 is the shell, there
+// is no network, and no namespace has a name. A command that fails must say so:
+// its exit status is not shown. What jobs in the background print comes where it
+// is printed when each of them has come to rest.
 //
 // What differs from run to run has a [standIn]. A run of spaces is as good as
 // any other: columns are as wide as what is in them.

@@ -92,14 +92,15 @@ func inspect(reference string) (*facts, error) {
 	if uid, err := ns.OwnerUID(); err == nil {
 		f.Owner = &uid
 	}
-	if f.objectCounts, err = count(ns.Namespace); err != nil {
-		return nil, err
-	}
+	// Before a thread of this process goes there to count the objects.
 	pids, err := ns.pids()
 	if err != nil {
 		return nil, err
 	}
 	f.Processes = commandsOf(pids)
+	if f.objectCounts, err = count(ns.Namespace); err != nil {
+		return nil, err
+	}
 	if f.Name != nil {
 		f.Inside, err = namesInside(*f.Name)
 	}

@@ -24,7 +24,7 @@ func newInspect() *cobra.Command {
 		Use:   "inspect NS [--json]",
 		Short: "Tell all about one namespace",
 		Long: `Tell what a namespace is, what keeps it, what is in it and inside it, and how to
-enter it with ipcns and with other tools.
+enter it with ipcns and, where there is a file of it, with nsenter(1).
 
 ` + referenceHelp,
 		Example: `  ipcns inspect web
@@ -246,14 +246,15 @@ func (f *facts) processes() string {
 	return strings.Join(text, ", ")
 }
 
-// enterWith says how programs get into the namespace.
+// enterWith says how programs get into the namespace. For nsenter(1) there is no
+// way through a holder: the namespace belongs to a user namespace above its own.
 func (f *facts) enterWith() string {
 	shown, err := displayed(*f.Name)
 	if err != nil {
 		shown = *f.Name
 	}
-	if f.Path != "" {
-		return fmt.Sprintf("ipcns exec %s CMD, or nsenter --ipc=%s CMD", shown, f.Path)
+	if f.Path == "" {
+		return fmt.Sprintf("ipcns exec %s CMD", shown)
 	}
-	return fmt.Sprintf("ipcns exec %s CMD, or nsenter -t %d -U -i -m --preserve-credentials CMD", shown, f.Holder)
+	return fmt.Sprintf("ipcns exec %s CMD, or nsenter --ipc=%s CMD", shown, f.Path)
 }

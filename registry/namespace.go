@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"time"
 
@@ -205,9 +206,7 @@ func startTime(pid int) (uint64, error) {
 	if len(fields) <= start || fields[state] == "Z" || fields[state] == "X" {
 		return 0, unix.ESRCH
 	}
-	var ticks uint64
-	_, err = fmt.Sscan(fields[start], &ticks)
-	return ticks, err
+	return strconv.ParseUint(fields[start], 10, 64)
 }
 
 func bootID() (string, error) {

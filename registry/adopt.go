@@ -24,11 +24,11 @@ func (r *Registry) Adopt(name string, pid int) error {
 		return fmt.Errorf("cannot adopt the namespace of process %d: it is the machine's own; it is called init", pid)
 	}
 	return r.add(name, func(making string) (*Namespace, *launch.Holder, error) {
-		names, err := r.below("")
+		other, err := r.identify("", opened)
 		if err != nil {
 			return nil, nil, err
 		}
-		if other := identify(names, opened); other != "" {
+		if other != "" {
 			return nil, nil, fmt.Errorf("the namespace of process %d has a name: %s; use that, or \"ipcns rename\"", pid, other)
 		}
 		parts, err := r.adoptable(opened, pid)

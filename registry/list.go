@@ -8,9 +8,12 @@ import (
 	"io/fs"
 	"os"
 	"path"
+	"path/filepath"
+	"strconv"
 	"strings"
 
 	"github.com/ipcns/ipcns"
+	"golang.org/x/sys/unix"
 )
 
 // List returns the names in order, each before those inside it. Whoever has no
@@ -45,6 +48,9 @@ func (r *Registry) below(name string) ([]*Namespace, error) {
 
 // children returns the names of the namespaces inside one.
 func (r *Registry) children(name string) ([]string, error) {
+	if r.isLeaf(r.path(name)) {
+		return nil, nil
+	}
 	entries, err := os.ReadDir(r.path(name))
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
@@ -59,6 +65,14 @@ func (r *Registry) children(name string) ([]string, error) {
 		}
 	}
 	return children, nil
+}
+
+// isLeaf reports whether a directory certainly has no other inside. Where names
+// usually are, on tmpfs, a directory has two links of its own and one from each
+// inside it. Most have none, and this is faster than a list.
+func (r *Registry) isLeaf(dir string) bool {
+	var st unix.Stat_t
+	return r.onTmpfs && unix.Stat(dir, &st) == nil && st.Nlink == 2
 }
 
 // Find returns what is recorded of a name, which is full.
@@ -84,21 +98,45 @@ func (r *Registry) OpenNamespace(name string) (opened *ipcns.Namespace, err erro
 }
 
 // Identify returns the name of a namespace, "" if it has none here.
-func (r *Registry) Identify(ns *ipcns.Namespace) (string, error) {
-	names, err := r.List()
+func (r *Registry) Identify(ns *ipcns.Namespace) (name string, err error) {
+	if r.unplaced != nil {
+		return "", nil
+	}
+	err = r.read(func(*os.File) error {
+		name, err = r.identify("", ns)
+		return err
+	})
+	return name, err
+}
+
+// identify looks for the name of a namespace inside outer, at any depth.
+func (r *Registry) identify(outer string, ns *ipcns.Namespace) (string, error) {
+	children, err := r.children(outer)
 	if err != nil {
 		return "", err
 	}
-	return identify(names, ns), nil
-}
-
-func identify(names []*Namespace, ns *ipcns.Namespace) string {
-	for _, named := range names {
-		if named.State == Alive && named.describes(ns) {
-			return named.Name
+	for _, child := range children {
+		if dir := r.path(child); mayKeep(dir, ns.Inode()) {
+			if named := r.load(dir, child); named.State == Alive && named.describes(ns) {
+				return child, nil
+			}
+		}
+		if name, err := r.identify(child, ns); name != "" || err != nil {
+			return name, err
 		}
 	}
-	return ""
+	return "", nil
+}
+
+// mayKeep reports whether the directory of a name could be that of a namespace,
+// for less than it takes to know.
+func mayKeep(dir string, inode uint64) bool {
+	var st unix.Stat_t
+	if unix.Stat(filepath.Join(dir, ipcFile), &st) == nil {
+		return st.Ino == inode
+	}
+	text, err := os.ReadFile(filepath.Join(dir, recordFile))
+	return err == nil && strings.Contains(string(text), strconv.FormatUint(inode, 10))
 }
 
 // Current returns the name of the namespace that the caller is in, "" if it

@@ -31,6 +31,7 @@ type Registry struct {
 
 	dir      string
 	mounted  bool  // namespaces are kept by mounts, not by processes
+	onTmpfs  bool  // dir is, and has been since Open
 	unplaced error // why there is no place for names
 }
 
@@ -57,7 +58,7 @@ func Open() *Registry {
 	var st unix.Stat_t
 	// Root in a user namespace of an ordinary user does not own /run.
 	if os.Geteuid() == 0 && unix.Stat(filepath.Dir(rootDir), &st) == nil && st.Uid == 0 {
-		return &Registry{dir: rootDir, mounted: mayMount()}
+		return &Registry{dir: rootDir, mounted: mayMount(), onTmpfs: isTmpfs(rootDir)}
 	}
 	base := os.Getenv("XDG_RUNTIME_DIR")
 	if base == "" {
@@ -66,7 +67,13 @@ func Open() *Registry {
 	if !filepath.IsAbs(base) {
 		return &Registry{unplaced: fmt.Errorf("there is no place for names, since XDG_RUNTIME_DIR is %q; set it to an absolute path", base)}
 	}
-	return &Registry{dir: filepath.Join(base, "ipcns")}
+	dir := filepath.Join(base, "ipcns")
+	return &Registry{dir: dir, onTmpfs: isTmpfs(dir)}
+}
+
+func isTmpfs(dir string) bool {
+	var fs unix.Statfs_t
+	return unix.Statfs(dir, &fs) == nil && fs.Type == unix.TMPFS_MAGIC
 }
 
 // mayMount reports whether the process has CAP_SYS_ADMIN.

@@ -4,7 +4,7 @@ SOAK ?= 20
 
 # Debian's packages of the programs that the tests and the benchmark run.
 TEST_PACKAGES := fakeroot perl procps python3 stress-ng util-linux vim-tiny
-BENCH_PACKAGES := bubblewrap util-linux
+BENCH_PACKAGES := bubblewrap findutils iproute2 util-linux
 
 export GO
 export CGO_ENABLED := 0

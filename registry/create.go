@@ -104,14 +104,15 @@ func (r *Registry) fill(making string, make maker) error {
 	if err == nil {
 		err = r.index(ns, making)
 	}
-	if holder == nil {
-		return err
-	}
-	if err != nil {
+	switch {
+	case err == nil && holder != nil:
+		return holder.Release()
+	case holder != nil:
 		holder.End()
-		return err
+	case err != nil:
+		return errors.Join(err, r.unbindMounts(ns)) // which nothing else knows of
 	}
-	return holder.Release()
+	return err
 }
 
 // free refuses a name that is taken, or that is inside what is not there.
@@ -136,9 +137,9 @@ func (r *Registry) taken(ns *Namespace) error {
 	case ns.State == Stale:
 		return fmt.Errorf("the name is that of a namespace that has ended (%s); remove it with \"ipcns prune\"", ns.Why)
 	case ns.Holder != nil:
-		return &NameError{ns.Name, fmt.Sprintf("a namespace of that name exists (process %d keeps it); use \"ipcns exec %s\", or another name", ns.Holder.PID, ns.Name), errExists}
+		return &NameError{ns.Name, fmt.Sprintf("a namespace of that name exists (process %d keeps it); use \"ipcns exec %s\", or another name", ns.Holder.PID, r.shown(ns.Name)), errExists}
 	}
-	return &NameError{ns.Name, fmt.Sprintf("a namespace of that name exists; use \"ipcns exec %s\", or another name", ns.Name), errExists}
+	return &NameError{ns.Name, fmt.Sprintf("a namespace of that name exists; use \"ipcns exec %s\", or another name", r.shown(ns.Name)), errExists}
 }
 
 // temporary makes an empty directory for what is to become a name, or has been
@@ -288,13 +289,24 @@ func (r *Registry) bind(ns *Namespace, making string, ipc, mounts *os.File) erro
 		ns.Mount = h.inode
 		if err := bindNamespace(mounts, r.mountsOf(ns)); err != nil {
 			if errors.Is(err, unix.EINVAL) {
-				os.Remove(r.mountsOf(ns))
-				return errOrder
+				err = errOrder
 			}
-			return err
+			return errors.Join(err, r.unbindMounts(ns))
 		}
 	}
-	return bindNamespace(ipc, filepath.Join(making, ipcFile))
+	if err := bindNamespace(ipc, filepath.Join(making, ipcFile)); err != nil {
+		return errors.Join(err, r.unbindMounts(ns))
+	}
+	return nil
+}
+
+// unbindMounts lets go of the mount namespace of a namespace that mounts keep,
+// if it has one.
+func (r *Registry) unbindMounts(ns *Namespace) error {
+	if ns.Mount == 0 {
+		return nil
+	}
+	return unbind(r.mountsOf(ns))
 }
 
 // mountsOf returns the file that the mount namespace is bound to.

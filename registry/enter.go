@@ -81,7 +81,7 @@ func (r *Registry) openMounts(ns *Namespace) (*os.File, error) {
 	}
 	h, err := homeBehind(file)
 	if err == nil && h.inode != ns.Mount {
-		err = errors.New("its mount namespace is gone")
+		err = errors.New("its mount namespace is gone; end it with \"ipcns rm\"")
 	}
 	if err != nil {
 		file.Close()

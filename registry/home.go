@@ -9,6 +9,8 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strconv"
+	"strings"
 
 	"github.com/ipcns/ipcns/internal/sys"
 	"github.com/ipcns/ipcns/internal/thread"
@@ -59,7 +61,11 @@ func (r *Registry) recordedHome() (home, error) {
 	if err != nil {
 		return h, fmt.Errorf("cannot read where the names are kept: %w", err)
 	}
-	if _, err := fmt.Sscan(string(text), &h.inode, &h.id); err != nil {
+	inode, id, _ := strings.Cut(strings.TrimSpace(string(text)), " ")
+	var errs [2]error
+	h.inode, errs[0] = strconv.ParseUint(inode, 10, 64)
+	h.id, errs[1] = strconv.ParseUint(id, 10, 64)
+	if err := errors.Join(errs[:]...); err != nil {
 		return h, fmt.Errorf("cannot read where the names are kept: %s: %w", r.path(homeFile), err)
 	}
 	return h, nil

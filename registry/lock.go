@@ -27,7 +27,7 @@ func (r *Registry) read(f func(lock *os.File) error) error {
 		return f(nil) // nothing has ever been there
 	}
 	if err != nil {
-		return fmt.Errorf("cannot lock the names: %w", err)
+		return fmt.Errorf("cannot lock the names: %w", cause(err, r.path(lockFile)))
 	}
 	return r.locked(lock, unix.LOCK_SH, f)
 }

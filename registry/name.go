@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"path"
 	"strings"
+
+	"github.com/ipcns/ipcns"
 )
 
 // The longest name, and the longest part of one, in bytes.
@@ -69,6 +71,35 @@ func (r *Registry) Resolve(name string) (string, error) {
 		return "", err
 	}
 	return path.Join(current, name), nil
+}
+
+// Shown returns a full name as a user has to write it who is in the namespace
+// of the full name current, or in none that has a name.
+func Shown(current, full string) string {
+	switch {
+	case current == "":
+		return full
+	case Inside(full, current):
+		return strings.TrimPrefix(full, current+"/")
+	}
+	return "/" + full
+}
+
+// shown is [Shown] for the caller, who has the lock.
+func (r *Registry) shown(full string) string {
+	own, err := ipcns.Current()
+	if err != nil {
+		return full
+	}
+	defer own.Close()
+	if own.Initial() {
+		return full
+	}
+	names, err := r.below("")
+	if err != nil {
+		return full
+	}
+	return Shown(identify(names, own), full)
 }
 
 // parent returns the name of the namespace that one is inside, "" for none.

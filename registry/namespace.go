@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"time"
 
@@ -70,7 +71,7 @@ func (r *Registry) load(dir, name string) *Namespace {
 		return ns.is(Unknown, fmt.Errorf("cannot read its record: %w", cause(err, file)))
 	}
 	if err := json.Unmarshal(text, ns); err != nil {
-		return ns.is(Unknown, fmt.Errorf("cannot read its record: %s: %w", file, err))
+		return ns.is(Unknown, fmt.Errorf("cannot read its record: %s: %w; repair that, or remove the file and use \"ipcns prune\"", file, err))
 	}
 	if ns.Version > recordVersion {
 		return ns.is(Unknown, fmt.Errorf("its record %s is of version %d, and this ipcns reads up to %d; use a newer one", file, ns.Version, recordVersion))
@@ -127,7 +128,7 @@ func (r *Registry) missing(name string) string {
 			return fmt.Sprintf("there is no namespace %s of yours, but root has one; use sudo", name)
 		}
 	}
-	return fmt.Sprintf("there is no namespace %s; see \"ipcns ls\", or make it with \"ipcns create %s\"", name, name)
+	return fmt.Sprintf("there is no namespace %s; see \"ipcns ls\", or make it with \"ipcns create %s\"", name, r.shown(name))
 }
 
 // living returns an existing name's namespace, and refuses one that has ended.
@@ -161,6 +162,9 @@ func (ns *Namespace) open(dir string) (*ipcns.Namespace, error) {
 	opened, err := ipcns.OpenPath(path)
 	if ns.Holder == nil && errors.Is(err, unix.EINVAL) {
 		return nil, fmt.Errorf("its mount at %s is gone", path)
+	}
+	if ns.Holder != nil && errors.Is(err, unix.EACCES) {
+		return nil, fmt.Errorf("it may not be entered from here, since it was made outside; do this there: %w", unix.EACCES)
 	}
 	if err != nil {
 		return nil, err
@@ -202,9 +206,7 @@ func startTime(pid int) (uint64, error) {
 	if len(fields) <= start || fields[state] == "Z" || fields[state] == "X" {
 		return 0, unix.ESRCH
 	}
-	var ticks uint64
-	_, err = fmt.Sscan(fields[start], &ticks)
-	return ticks, err
+	return strconv.ParseUint(fields[start], 10, 64)
 }
 
 func bootID() (string, error) {

@@ -124,7 +124,7 @@ func (r *Registry) prepare() error {
 		mode = 0o755 // everyone may see root's names, as those of ip-netns(8)
 	}
 	if err := os.Mkdir(r.dir, mode); err != nil && !errors.Is(err, fs.ErrExist) {
-		return fmt.Errorf("cannot make a place for names: %w", cause(err, r.dir))
+		return fmt.Errorf("cannot make a place for names: %w; it takes a directory %s that this user may write", cause(err, r.dir), filepath.Dir(r.dir))
 	}
 	_, err = r.exists()
 	return err

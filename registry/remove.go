@@ -87,6 +87,11 @@ func (r *Registry) doomed(name string, how Removal, members Membership) ([]*Name
 		return nil, fmt.Errorf("%s inside it; use -r to remove what is inside too", are(namesOf(inside)))
 	}
 	doomed := append([]*Namespace{ns}, inside...)
+	for _, ns := range doomed {
+		if err := r.endable(ns); err != nil {
+			return nil, err
+		}
+	}
 	if how.Force {
 		return doomed, nil
 	}
@@ -96,6 +101,25 @@ func (r *Registry) doomed(name string, how Removal, members Membership) ([]*Name
 		}
 	}
 	return doomed, nil
+}
+
+// endable refuses a namespace that a holder keeps and that cannot be emptied
+// from where the caller is, before anything is done to it.
+func (r *Registry) endable(ns *Namespace) error {
+	if ns.State != Alive || ns.Adopted || ns.Holder == nil {
+		return nil
+	}
+	opened, err := ns.open(r.path(ns.Name))
+	if err != nil {
+		return fmt.Errorf("%s: %w", ns.Name, err)
+	}
+	defer opened.Close()
+	owner, err := enterable(opened)
+	if err != nil {
+		return fmt.Errorf("a program in %s has no capabilities to end that; do this outside", ns.Name)
+	}
+	owner.Close() // which there may be none of
+	return nil
 }
 
 func namesOf(namespaces []*Namespace) []string {
@@ -215,20 +239,18 @@ func attachedNote(ns *Namespace, attached int) (string, error) {
 // discard lets go of what keeps the namespace in a directory, and removes the
 // directory.
 func (r *Registry) discard(dir string) error {
-	ipc := filepath.Join(dir, ipcFile)
-	if err := unbind(ipc); err != nil {
+	err := unbind(filepath.Join(dir, ipcFile))
+	if err != nil {
 		return err
 	}
 	ns := r.load(dir, "")
-	if ns.Mount != 0 && ns.Holder == nil {
-		if err := unbind(r.mountsOf(ns)); err != nil {
-			return err
-		}
+	if ns.Holder == nil {
+		err = r.unbindMounts(ns)
+	} else {
+		err = ns.Holder.end()
 	}
-	if ns.Holder != nil {
-		if err := ns.Holder.end(); err != nil {
-			return err
-		}
+	if err != nil {
+		return err
 	}
 	if err := r.unindex(ns, dir); err != nil {
 		return err

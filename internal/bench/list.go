@@ -49,7 +49,7 @@ func (t tools) compareListings() error {
 			enter = "nsenter -U -i --preserve-credentials"
 		}
 		pid := inside.Process.Pid
-		err = t.compare(comparison{
+		_, err = t.compare(comparison{
 			ours:   fmt.Sprintf("ipcns ipcs -q -n pid:%d", pid),
 			theirs: fmt.Sprintf("%s -t %d ipcs -q", enter, pid),
 			wanted: wantedOfLists,
@@ -72,7 +72,7 @@ func (t tools) listInside() error {
 	if err := t.sameOutput(c); err != nil {
 		return err
 	}
-	if err := t.compare(c, *listings, nil); err != nil {
+	if _, err := t.compare(c, *listings, nil); err != nil {
 		return err
 	}
 	if _, err := ready.Write([]byte{0}); err != nil {

@@ -25,12 +25,14 @@ var (
 	starts   = flag.Int("starts", 300, "how often each of two programs starts another")
 	listings = flag.Int("listings", 30, "how often each of two programs lists the queues")
 	queues   = flag.Int("queues", 20000, "how many queues there are to list")
+	names    = flag.Int("names", 1000, "how many names there are, where there are many")
+	rounds   = flag.Int("rounds", 3, "how often that many names are made")
 	only     = flag.String("only", "", "the part to measure, for the copies of bench that bench starts")
 )
 
 func main() {
 	flag.Usage = func() {
-		fmt.Fprintln(flag.CommandLine.Output(), "usage: bench [-starts N] [-listings N] [-queues N] IPCNS")
+		fmt.Fprintln(flag.CommandLine.Output(), "usage: bench [-starts N] [-listings N] [-queues N] [-names N] [-rounds N] IPCNS")
 	}
 	flag.Parse()
 	if work := map[string]func() error{
@@ -74,12 +76,17 @@ func bench(ipcns string) error {
 		return t.listInside()
 	case onlyCalls:
 		return t.compareInside(dir)
+	case onlyNames:
+		return t.compareNamesHere(dir)
 	}
 	t.printVersions()
 	if err := t.compareStarts(); err != nil {
 		return err
 	}
 	if err := t.compareListings(); err != nil {
+		return err
+	}
+	if err := t.compareNames(); err != nil {
 		return err
 	}
 	return t.compareCalls()
@@ -164,7 +171,7 @@ func (t tools) printVersions() {
 	if err := unix.Uname(&uts); err == nil {
 		fmt.Printf("Linux %s, %s, %d CPUs\n", unix.ByteSliceToString(uts.Release[:]), runtime.GOARCH, runtime.NumCPU())
 	}
-	for _, version := range []string{"ipcns version", "unshare --version", "ipcs --version", "bwrap --version", "cc --version"} {
+	for _, version := range []string{"ipcns version", "unshare --version", "ipcs --version", "nsenter --version", "ip -V", "bwrap --version", "cc --version"} {
 		args := t.resolve(strings.Fields(version))
 		if output, err := exec.Command(args[0], args[1:]...).Output(); err == nil {
 			line, _, _ := strings.Cut(string(output), "\n")

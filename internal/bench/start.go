@@ -75,21 +75,23 @@ func (t tools) comparePrivateStarts() error {
 	return t.compareAsBoth(place, privateStarts("p"), privateStarts("up"))
 }
 
+var ordinaryUser = &syscall.Credential{Uid: 65534, Gid: 65534}
+
 // compareAsBoth compares as root, if it may, and as an ordinary user.
 func (t tools) compareAsBoth(place string, root, user []comparison) error {
 	var nobody *syscall.Credential
 	if os.Geteuid() == 0 {
 		fmt.Printf("Starting a program as root%s:\n\n", place)
 		for _, c := range root {
-			if err := t.compare(c, *starts, nil); err != nil {
+			if _, err := t.compare(c, *starts, nil); err != nil {
 				return err
 			}
 		}
-		nobody = &syscall.Credential{Uid: 65534, Gid: 65534}
+		nobody = ordinaryUser
 	}
 	fmt.Printf("Starting a program as an ordinary user%s:\n\n", place)
 	for _, c := range user {
-		if err := t.compare(c, *starts, nobody); err != nil {
+		if _, err := t.compare(c, *starts, nobody); err != nil {
 			return err
 		}
 	}

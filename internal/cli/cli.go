@@ -17,7 +17,8 @@ import (
 	"github.com/spf13/pflag"
 )
 
-// Exit statuses of every command but run, which has those of package launch.
+// Exit statuses of every command but run and exec, which have those of package
+// launch.
 const (
 	statusFailure = 1
 	statusUsage   = 2
@@ -69,9 +70,6 @@ func wrongUsage(format string, args ...any) error {
 func statusOf(err error) int {
 	if e := (*exitError)(nil); errors.As(err, &e) {
 		return e.status
-	}
-	if e := (*launch.Error)(nil); errors.As(err, &e) {
-		return e.Status
 	}
 	return statusFailure
 }
@@ -209,20 +207,24 @@ func addCommand(parent, cmd *cobra.Command) {
 // newLaunchFailed is what the stub of package launch becomes to tell what
 // went wrong.
 func newLaunchFailed() *cobra.Command {
-	return &cobra.Command{
+	return failingWith(launch.StatusFailed, &cobra.Command{
 		Use:                launch.FailureCommand,
 		Hidden:             true,
 		DisableFlagParsing: true,
+		Args:               cobra.ArbitraryArgs,
 		RunE:               func(cmd *cobra.Command, args []string) error { return launch.Failure(args) },
-	}
+	})
 }
 
-// failingWith gives every failure of the command but those of package launch
-// the exit status.
+// failingWith gives every failure of the command the exit status, but those of
+// package launch, which have their own.
 func failingWith(status int, cmd *cobra.Command) *cobra.Command {
 	with := func(err error) error {
-		if e := (*launch.Error)(nil); err == nil || errors.As(err, &e) {
-			return err
+		if err == nil {
+			return nil
+		}
+		if e := (*launch.Error)(nil); errors.As(err, &e) {
+			return &exitError{e.Status, err}
 		}
 		return &exitError{status, err}
 	}

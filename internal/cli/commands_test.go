@@ -141,11 +141,11 @@ func cmdSignal(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Check(unix.Kill(pid, number))
 }
 
-// cmdTranscript has a shell, which the program becomes, run the lines of a
-// file that begin with "$ ". They must print the lines that follow them, and
-// [N] if they end with the exit status N.
+// cmdTranscript has a shell, which the program becomes if there is one, run the
+// lines of a file that begin with "$ ". They must print the lines that follow
+// them, and [N] if they end with the exit status N.
 func cmdTranscript(ts *testscript.TestScript, neg bool, args []string) {
-	plain(ts, neg, len(args) >= 2, "transcript FILE CMD [ARG...]")
+	plain(ts, neg, len(args) >= 1, "transcript FILE [CMD [ARG...]]")
 	want := ts.ReadFile(args[0])
 	var shell strings.Builder
 	for line := range strings.Lines(want) {
@@ -156,7 +156,8 @@ func cmdTranscript(ts *testscript.TestScript, neg bool, args []string) {
 		command = strings.TrimSuffix(command, "\n")
 		fmt.Fprintf(&shell, "printf '%%s\\n' '$ %s'\n{ %s\n} 2>&1\ns=$?; [ $s = 0 ] || echo \"[$s]\"\n", strings.ReplaceAll(command, "'", `'\''`), command)
 	}
-	if err := ts.Exec(args[1], append(args[2:], "sh", "-c", shell.String())...); err != nil {
+	program := append(args[1:], "sh", "-c", shell.String())
+	if err := ts.Exec(program[0], program[1:]...); err != nil {
 		ts.Fatalf("%v", err)
 	}
 	if seen := ts.ReadFile("stdout"); seen != want {

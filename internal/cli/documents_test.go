@@ -19,12 +19,12 @@ import (
 // TestDocuments runs what README.md and docs/*.md show, and compares.
 //
 // In a block marked console, a line that begins with "$ " is a command, lines
-// that begin with "> " continue it, and the rest is what it prints, errors too.
-// The commands of a section, which a heading "## " begins, are typed into one
-// shell, in a directory and namespaces of their own: process 1 is the shell, and
-// there is no network. A command that fails must say so: its exit status is not
-// shown. What jobs in the background print comes where it is printed when each
-// of them has come to rest.
+// that begin with "> ", or are ">", continue it, and the rest is what it prints,
+// errors too. The commands of a section, which a heading "## " begins, are typed
+// into one shell, in a directory and namespaces of their own: process 1 is the
+// shell, there is no network, and no namespace has a name. A command that fails
+// must say so: its exit status is not shown. What jobs in the background print
+// comes where it is printed when each of them has come to rest.
 //
 // What differs from run to run has a [standIn]. A run of spaces is as good as
 // any other: columns are as wide as what is in them.
@@ -126,6 +126,8 @@ var (
 	needRE     = regexp.MustCompile(`^<!-- (as: (?:root|user)|needs: \S+ \(\S+\)) -->$`)
 	commentRE  = regexp.MustCompile(`^<!-- *(?:as|needs)\b`)
 	indentedRE = regexp.MustCompile("^\\s+```console")
+
+	continuation = regexp.MustCompile("^>( |$)")
 )
 
 // parseDocument returns the lines of a document, and its sections that have
@@ -201,9 +203,9 @@ func parseBlock(lines []string, first int) (steps []*step, err error) {
 			last.output = append(last.output, lines[i])
 			continue
 		}
-		for i+1 < len(lines) && strings.HasPrefix(lines[i+1], "> ") {
+		for i+1 < len(lines) && continuation.MatchString(lines[i+1]) {
 			i++
-			command += "\n" + strings.TrimPrefix(lines[i], "> ")
+			command += "\n" + continuation.ReplaceAllString(lines[i], "")
 		}
 		steps = append(steps, &step{command: command, begin: i + 1})
 	}

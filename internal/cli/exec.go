@@ -29,7 +29,7 @@ was found but cannot be run, 127 if it was not found.`,
 				return takes(cmd, "the name of a namespace and a program")
 			}
 			if !isName(args[0]) {
-				return wrongUsage("exec takes a name, not %q; give it one with \"ipcns adopt NAME %s\"", args[0], args[0])
+				return wrongUsage("exec takes a name, not %q; give the namespace one with \"ipcns adopt NAME pid:NUMBER\"", args[0])
 			}
 			request.Name, request.Args = args[0], args[1:]
 			if len(request.Args) > 0 && request.Args[0] == "--" {

@@ -24,7 +24,7 @@ func newInspect() *cobra.Command {
 		Use:   "inspect NS [--json]",
 		Short: "Tell all about one namespace",
 		Long: `Tell what a namespace is, what keeps it, what is in it and inside it, and how to
-enter it with ipcns and with other tools.
+enter it with ipcns and, where there is a file of it, with nsenter(1).
 
 ` + referenceHelp,
 		Example: `  ipcns inspect web
@@ -92,14 +92,15 @@ func inspect(reference string) (*facts, error) {
 	if uid, err := ns.OwnerUID(); err == nil {
 		f.Owner = &uid
 	}
-	if f.objectCounts, err = count(ns.Namespace); err != nil {
-		return nil, err
-	}
+	// Before this process goes there itself, to count.
 	pids, err := ns.pids()
 	if err != nil {
 		return nil, err
 	}
 	f.Processes = commandsOf(pids)
+	if f.objectCounts, err = count(ns.Namespace); err != nil {
+		return nil, err
+	}
 	if f.Name != nil {
 		f.Inside, err = namesInside(*f.Name)
 	}
@@ -108,11 +109,17 @@ func inspect(reference string) (*facts, error) {
 
 // factsOf returns what is recorded of a namespace.
 func factsOf(ns *registry.Namespace) *facts {
-	f := &facts{State: ns.State, Why: ns.Why, Inode: ns.Inode, Adopted: ns.Adopted, Share: ns.Share, Labels: ns.Labels, Processes: []jsonProcess{}, Inside: []string{}}
+	f := &facts{State: ns.State, Why: ns.Why, Inode: ns.Inode, Adopted: ns.Adopted, Share: []string{}, Labels: map[string]string{}, Processes: []jsonProcess{}, Inside: []string{}}
+	f.Share = append(f.Share, ns.Share...)
+	maps.Copy(f.Labels, ns.Labels)
 	if ns.Name == "" {
 		return f
 	}
-	f.Name, f.Created, f.Path = &ns.Name, &ns.Created, run.Names().Path(ns)
+	f.Name = &ns.Name
+	if ns.Version == 0 {
+		return f // its record could not be read
+	}
+	f.Created, f.Path = &ns.Created, run.Names().Path(ns)
 	if ns.Holder != nil {
 		f.Holder = ns.Holder.PID
 	}
@@ -144,7 +151,7 @@ func (f *facts) write(w io.Writer) error {
 // lines are words about the facts; those without any are left out.
 func (f *facts) lines() [][2]string {
 	lines := [][2]string{{"name", f.name()}, {"namespace", f.kernelName()}, {"state", f.state()}}
-	if f.Name != nil {
+	if f.Created != nil {
 		lines = append(lines, [2]string{"created", f.Created.Local().Format("2006-01-02 15:04:05")}, [2]string{"kept by", f.keptBy()})
 	}
 	if f.State != registry.Alive {
@@ -175,6 +182,9 @@ func (f *facts) name() string {
 }
 
 func (f *facts) kernelName() string {
+	if f.Inode == 0 {
+		return ""
+	}
 	text := fmt.Sprintf("ipc:[%d]", f.Inode)
 	if f.ID != nil {
 		text += fmt.Sprintf(", id %d", *f.ID)
@@ -236,14 +246,15 @@ func (f *facts) processes() string {
 	return strings.Join(text, ", ")
 }
 
-// enterWith says how programs get into the namespace.
+// enterWith says how programs get into the namespace. For nsenter(1) there is no
+// way through a holder: the namespace belongs to a user namespace above its own.
 func (f *facts) enterWith() string {
 	shown, err := displayed(*f.Name)
 	if err != nil {
 		shown = *f.Name
 	}
-	if f.Path != "" {
-		return fmt.Sprintf("ipcns exec %s CMD, or nsenter --ipc=%s CMD", shown, f.Path)
+	if f.Path == "" {
+		return fmt.Sprintf("ipcns exec %s CMD", shown)
 	}
-	return fmt.Sprintf("ipcns exec %s CMD, or nsenter -t %d -U -i -m --preserve-credentials CMD", shown, f.Holder)
+	return fmt.Sprintf("ipcns exec %s CMD, or nsenter --ipc=%s CMD", shown, f.Path)
 }

@@ -253,7 +253,7 @@ func writeNamespaces(w io.Writer, rows []*namespaceRow) error {
 	for _, row := range rows {
 		name := "-"
 		if row.Name != nil {
-			name = displayedIn(current, *row.Name)
+			name = registry.Shown(current, *row.Name)
 		}
 		t.add(name, number(row.ID), strconv.FormatUint(row.Inode, 10), strconv.Itoa(row.Processes),
 			number(row.Queues), number(row.Sets), number(row.Segments), number(row.Mqueues),

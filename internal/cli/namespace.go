@@ -131,18 +131,7 @@ func resolve(name string) (names *registry.Registry, full string, err error) {
 // displayed returns a full name as the user has to write it.
 func displayed(full string) (string, error) {
 	current, err := run.Names().Current()
-	return displayedIn(current, full), err
-}
-
-// displayedIn is [displayed] for a user in the namespace of that full name.
-func displayedIn(current, full string) string {
-	switch {
-	case current == "":
-		return full
-	case registry.Inside(full, current):
-		return strings.TrimPrefix(full, current+"/")
-	}
-	return "/" + full
+	return registry.Shown(current, full), err
 }
 
 // A looked is a namespace that a command looks at: open, and with what is

@@ -5,6 +5,7 @@ package cli
 import (
 	"github.com/ipcns/ipcns/internal/launch"
 	"github.com/ipcns/ipcns/internal/run"
+	"github.com/ipcns/ipcns/registry"
 	"github.com/spf13/cobra"
 )
 
@@ -34,6 +35,9 @@ was found but cannot be run, 127 if it was not found.`,
   ipcns run --root -- sh                  see yourself as root`,
 		Args: cobra.ArbitraryArgs,
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if request.Name == "" && cmd.Flags().Changed("name") {
+				return registry.Check(request.Name)
+			}
 			request.Args = args
 			return request.Become()
 		},

@@ -162,7 +162,8 @@ func programForUser(t *testing.T) string {
 	return program
 }
 
-// setup opens the script's directories to every user.
+// setup opens the script's directories to every user, and gives it names of its
+// own.
 func setup(env *testscript.Env) error {
 	env.Setenv("HOME", env.WorkDir)
 	env.Setenv("PS1", "$ ")
@@ -173,7 +174,10 @@ func setup(env *testscript.Env) error {
 	env.Setenv("ipcns", program)
 	env.Setenv("PATH", strings.Join(searchable(filepath.SplitList(os.Getenv("PATH"))), ":"))
 	env.Values[terminalKey{}] = new(*terminal)
-	return chmod(0o777, filepath.Dir(env.WorkDir), env.WorkDir, env.Getenv("TMPDIR"))
+	if err := chmod(0o777, filepath.Dir(env.WorkDir), env.WorkDir, env.Getenv("TMPDIR")); err != nil {
+		return err
+	}
+	return setupNames(env)
 }
 
 // searchable returns the directories that this user may search. A program that
@@ -191,6 +195,8 @@ func condition(name string) (bool, error) {
 		return userNamespaces(), nil
 	case "namespaces":
 		return mayMakeNamespaces(), nil
+	case "names":
+		return mayNameNamespaces(), nil
 	case "mqueue":
 		_, err := os.Stat("/dev/mqueue")
 		return err == nil, nil

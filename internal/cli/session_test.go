@@ -60,9 +60,10 @@ func startSession(t *testing.T) *session {
 	}
 	defer w.Close()
 	s := &session{status: status, output: output}
-	s.outer = apart("sh", "-c", fmt.Sprintf("{ echo %d >/proc/sys/kernel/ns_last_pid; } 2>/dev/null; exec setpriv --inh-caps=-all --ambient-caps=-all ipcns run -- sh", firstPID))
+	hide, env := ownRuntime(t)
+	s.outer = apart("sh", "-c", fmt.Sprintf("%s || exit; { echo %d >/proc/sys/kernel/ns_last_pid; } 2>/dev/null; exec setpriv --inh-caps=-all --ambient-caps=-all ipcns run -- sh", hide, firstPID))
 	s.outer.Dir = dir
-	s.outer.Env = append(os.Environ(), "HOME="+dir, "LC_ALL=C", "PATH="+strings.Join(searchable(filepath.SplitList(os.Getenv("PATH"))), ":"))
+	s.outer.Env = append(os.Environ(), env, "HOME="+dir, "LC_ALL=C", "PATH="+strings.Join(searchable(filepath.SplitList(os.Getenv("PATH"))), ":"))
 	s.outer.Stdout, s.outer.Stderr, s.outer.ExtraFiles = output, output, []*os.File{w}
 	s.stdin, err = s.outer.StdinPipe()
 	if err := errors.Join(err, chmod(0o777, filepath.Dir(dir), dir)); err != nil {
@@ -76,6 +77,17 @@ func startSession(t *testing.T) *session {
 		t.Fatalf("the shell did not start: exit status %d: %v", status, err)
 	}
 	return s
+}
+
+// ownRuntime gives a session a place of its own for names, of which nothing is
+// left when it ends: a command to run before the shell, and a variable of the
+// environment. From root it also hides the machine's cgroups, which a container
+// would change.
+func ownRuntime(t *testing.T) (hide, env string) {
+	if os.Geteuid() != 0 {
+		return "true", "XDG_RUNTIME_DIR=" + t.TempDir()
+	}
+	return "mount -t tmpfs -o mode=755 tmpfs /run && { [ ! -d /sys/fs/cgroup ] || mount -t tmpfs tmpfs /sys/fs/cgroup; }", "XDG_RUNTIME_DIR="
 }
 
 // end ends the shell, which is process 1 of its namespace, and so everything.

@@ -35,7 +35,7 @@ var kindsOfStandIns = []standIn{
 	},
 	{ // the kernel's id of a namespace; one that does not tell shows a "-"
 		shown: `\b11407\d\d\b`, real: `\d+|-`,
-		seen: regexp.MustCompile(`^ *(\d+) +40265\d{5}\b`), next: "11407%02d",
+		seen: regexp.MustCompile(`(?:^(?:\S+ +)?|, id )(\d+)(?: +40265\d{5}\b|, of )`), next: "11407%02d",
 	},
 	{ // a key that a program has drawn or computed, as ipcs shows it
 		shown: `\b0x7700[0-9a-f]{4}\b`, real: `0x[0-9a-f]{8}`,
@@ -46,7 +46,7 @@ var kindsOfStandIns = []standIn{
 // user and time stand for whoever runs the tests, and for any time.
 const (
 	userShown = `\balice\b`
-	timeShown = `\b(?:[A-Z][a-z]{2} )?[A-Z][a-z]{2} \d{1,2} \d\d:\d\d(?::\d\d(?: \d{4})?)?\b`
+	timeShown = `\b(?:(?:[A-Z][a-z]{2} )?[A-Z][a-z]{2} \d{1,2} \d\d:\d\d(?::\d\d(?: \d{4})?)?|\d{4}-\d\d-\d\d \d\d:\d\d:\d\d)\b`
 )
 
 // shownRE finds what stands for something else; its groups are the kinds.
@@ -244,6 +244,7 @@ func TestStandIns(t *testing.T) {
 		{[]string{"alice 0"}, []string{"bob 0"}, false},
 		{[]string{"ctime=Mon Nov  3 16:52:17 2026"}, []string{"ctime=Tue Dec 23 01:00:00 2031"}, true},
 		{[]string{"ctime=Mon Nov  3 16:52:17 2026"}, []string{"ctime=Not set"}, false},
+		{[]string{"created 2026-11-03 16:52:17"}, []string{"created 2031-12-23 01:00:00"}, true},
 	} {
 		known := standIns{user: "ada", realOf: emptyMaps()}
 		if equal := known.equal(test.document, test.seen); equal != test.equal {
@@ -255,16 +256,18 @@ func TestStandIns(t *testing.T) {
 func TestStandInsShown(t *testing.T) {
 	known := standIns{user: "ada", realOf: emptyMaps()}
 	seen := []string{
-		"     ID       INODE  PROCS  MQ  OWNER   PID  COMMAND",
-		"1296994  4026532179      2   0  ada       1  sh",
-		"1291796  4026532181      1   0  ada    4307  sleep 60",
+		"NAME       ID       INODE  PROCS  MQ  OWNER   PID  COMMAND",
+		"-     1296994  4026532179      2   0  ada       1  sh",
+		"web   1291796  4026532181      1   0  ada    4307  sleep 60",
+		"ipc:[4026532181], id 1291796, of ada",
 		"0x0000002a 0          ada        600",
 		"0x009846a6 1          ada        600",
 	}
 	want := []string{
-		"     ID       INODE  PROCS  MQ  OWNER   PID  COMMAND",
-		"1140701  4026532101      2   0  alice     1  sh",
-		"1140702  4026532102      1   0  alice  4201  sleep 60",
+		"NAME       ID       INODE  PROCS  MQ  OWNER   PID  COMMAND",
+		"-     1140701  4026532101      2   0  alice     1  sh",
+		"web   1140702  4026532102      1   0  alice  4201  sleep 60",
+		"ipc:[4026532102], id 1140702, of alice",
 		"0x0000002a 0          alice      600",
 		"0x77000001 1          alice      600",
 	}

@@ -46,7 +46,7 @@ func cmdTerminal(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Check(t.resize(24, 80))
 	t.cmd.Dir = ts.MkAbs(".")
 	t.cmd.Env = os.Environ()
-	for _, name := range []string{"PATH", "WORK", "HOME", "TMPDIR", "PS1"} {
+	for _, name := range []string{"PATH", "WORK", "HOME", "TMPDIR", "PS1", "XDG_RUNTIME_DIR"} {
 		t.cmd.Env = append(t.cmd.Env, name+"="+ts.Getenv(name))
 	}
 	t.cmd.Env = append(t.cmd.Env, "TERM=vt100", "ENV=", "PWD="+t.cmd.Dir)

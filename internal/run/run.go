@@ -55,7 +55,7 @@ func (r Request) Become() error {
 	if err != nil {
 		return err
 	}
-	if r.Name != "" {
+	if r.Name != "" || r.Exists {
 		return r.becomeNamed(spec, path)
 	}
 	if len(r.Labels) > 0 {
@@ -112,11 +112,20 @@ func (r Request) ensure(names *registry.Registry, name string, spec registry.Spe
 	if len(r.Limits) == 0 {
 		return nil
 	}
-	// In a process of its own, which may have to enter a user namespace.
-	set := exec.Command("/proc/self/exe", append([]string{"limits", "/" + name}, r.Limits...)...)
+	return setLimits(name, r.Limits)
+}
+
+// setLimits changes the limits of a namespace in a process of its own, which
+// may have to enter a user namespace.
+func setLimits(name string, limits []string) error {
+	set := exec.Command("/proc/self/exe", append([]string{"limits", "/" + name}, limits...)...)
 	set.Args[0] = "ipcns"
-	set.Stderr = os.Stderr
-	if err := set.Run(); err != nil {
+	_, err := set.Output()
+	if exit := (*exec.ExitError)(nil); errors.As(err, &exit) {
+		lines := strings.Split(strings.TrimSpace(string(exit.Stderr)), "\n")
+		err = errors.New(strings.TrimPrefix(lines[len(lines)-1], "ipcns: "))
+	}
+	if err != nil {
 		return fmt.Errorf("cannot set the limits of %s: %w", name, err)
 	}
 	return nil

@@ -25,7 +25,7 @@ func init() {
 	}
 	err := request.Become()
 	if failed := (*launch.Error)(nil); errors.As(err, &failed) {
-		os.Stderr.WriteString("ipcns: " + oneline.Of(failed.Error()) + "\n")
+		os.Stderr.WriteString("ipcns: " + oneline.Of(err.Error()) + "\n")
 		os.Exit(failed.Status)
 	}
 	// The request was wrong, and nothing has been changed.

@@ -37,7 +37,7 @@ func (w *world) Process(_ *testing.T, who conformance.Credentials) conformance.P
 		case rlimitMemlock:
 			c.RlimitMemlock = &value
 		case rlimitMsgqueue:
-			c.RlimitMsgqueue = value
+			c.RlimitMsgqueue = &value
 		}
 	}
 	return &process{w.Start(c)}
@@ -49,7 +49,7 @@ const (
 )
 
 // lacks is what only the kernel has.
-var lacks = []string{conformance.HugePages}
+var lacks = []string{conformance.Addresses, conformance.HugePages}
 
 func (w *world) Lacks(what string) string {
 	if slices.Contains(lacks, what) {

@@ -148,13 +148,11 @@ func mqName(name string) (string, syscall.Errno) {
 const accessMode = syscall.O_RDONLY | syscall.O_WRONLY | syscall.O_RDWR | 3
 
 // MqOpen is mq_open(2).
-func (t *Task) MqOpen(name string, flags int, mode uint32, attr *ipc.MqAttr) (ipc.Mqd, error) {
-	ns := t.ns
-	ns.mu.Lock()
-	defer ns.mu.Unlock()
+func (t *Task) MqOpen(name string, flags int, mode uint32, attr *ipc.MqAttr) (_ ipc.Mqd, err error) {
+	defer t.begin(Event{Call: "mq_open", Name: name}).end(&err)
 	d, errno := t.mqOpen(name, flags, mode, attr)
 	if errno != 0 {
-		return nil, failed("mq_open", errno)
+		return nil, outcome(errno)
 	}
 	return d, nil
 }
@@ -226,9 +224,9 @@ func (t *Task) newMqueue(name string, mode uint32, attr *ipc.MqAttr) (*mqueue, s
 		return nil, syscall.EINVAL
 	}
 	charged := mqBytes(maxmsg, msgsize)
-	limit := t.RlimitMsgqueue
-	if limit == 0 {
-		limit = defaultRlimitMsgqueue
+	limit := uint64(defaultRlimitMsgqueue)
+	if t.RlimitMsgqueue != nil {
+		limit = *t.RlimitMsgqueue
 	}
 	if m.bytes[t.FSUID]+charged > limit {
 		return nil, syscall.EMFILE
@@ -251,10 +249,9 @@ func mqBytes(maxmsg, msgsize int64) uint64 {
 }
 
 // MqUnlink is mq_unlink(2).
-func (t *Task) MqUnlink(name string) error {
+func (t *Task) MqUnlink(name string) (err error) {
+	defer t.begin(Event{Call: "mq_unlink", Name: name}).end(&err)
 	ns := t.ns
-	ns.mu.Lock()
-	defer ns.mu.Unlock()
 	name, errno := mqName(name)
 	q := ns.mqueues.byName[name]
 	switch {
@@ -268,20 +265,18 @@ func (t *Task) MqUnlink(name string) error {
 		q.linked = false
 		q.destroyIfUnused()
 	}
-	return failed("mq_unlink", errno)
+	return outcome(errno)
 }
 
 // MqCount returns how many POSIX queues have a name.
-func (t *Task) MqCount() (int, error) {
-	t.ns.mu.Lock()
-	defer t.ns.mu.Unlock()
+func (t *Task) MqCount() (_ int, err error) {
+	defer t.begin(Event{Call: "readdir"}).end(&err)
 	return len(t.ns.mqueues.byName), nil
 }
 
 // MqList returns the POSIX queues by name.
-func (t *Task) MqList() ([]ipc.MqueueStat, error) {
-	t.ns.mu.Lock()
-	defer t.ns.mu.Unlock()
+func (t *Task) MqList() (_ []ipc.MqueueStat, err error) {
+	defer t.begin(Event{Call: "readdir"}).end(&err)
 	queues := make([]ipc.MqueueStat, 0, len(t.ns.mqueues.byName))
 	for _, q := range t.ns.mqueues.byName {
 		queues = append(queues, t.mqStat(q))

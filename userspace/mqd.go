@@ -40,10 +40,10 @@ type mqSleeper struct {
 
 // sleep parks the call in a list, behind those that are as nice (SEMANTICS
 // A.7.8), gives the lock back, and waits.
-func (s *mqSleeper) sleep(ctx context.Context, d *mqd, l *list[*mqSleeper]) (syscall.Errno, error) {
+func (s *mqSleeper) sleep(ctx context.Context, event Event, d *mqd, l *list[*mqSleeper]) error {
 	s.mqd = d
 	s.waits.value = s
-	s.park(d.task, s.waits.remove)
+	s.park(d.task, event, s.waits.remove)
 	at := l.last
 	for at != nil && at.value.task.Nice > d.task.Nice {
 		at = at.prev
@@ -55,9 +55,8 @@ func (s *mqSleeper) sleep(ctx context.Context, d *mqd, l *list[*mqSleeper]) (sys
 
 // Timedsend is mq_timedsend(2).
 func (d *mqd) Timedsend(ctx context.Context, message []byte, priority uint) error {
-	ns := d.task.ns
-	ns.mu.Lock()
 	q := d.queue
+	b := d.task.begin(Event{Call: "mq_timedsend", Name: q.name})
 	var errno syscall.Errno
 	switch {
 	case priority >= maxPriority:
@@ -67,29 +66,24 @@ func (d *mqd) Timedsend(ctx context.Context, message []byte, priority uint) erro
 	case int64(len(message)) > q.attr.Msgsize:
 		errno = syscall.EMSGSIZE
 	case !d.nonblock && ctx.Err() != nil:
-		ns.mu.Unlock()
-		return ctx.Err()
+		err := ctx.Err()
+		b.end(&err)
+		return err
 	case q.attr.Curmsgs < q.attr.Maxmsg:
 		q.send(priority, message)
 	case d.nonblock:
 		errno = syscall.EAGAIN
 	default:
 		s := &mqSleeper{text: message, priority: priority}
-		errno, err := s.sleep(ctx, d, &q.senders)
-		if err != nil {
-			return err
-		}
-		return failed("mq_timedsend", errno)
+		return s.sleep(ctx, b.event, d, &q.senders)
 	}
-	ns.mu.Unlock()
-	return failed("mq_timedsend", errno)
+	return b.done(errno)
 }
 
 // Timedreceive is mq_timedreceive(2).
 func (d *mqd) Timedreceive(ctx context.Context, buffer []byte) (n int, priority uint, err error) {
-	ns := d.task.ns
-	ns.mu.Lock()
 	q := d.queue
+	b := d.task.begin(Event{Call: "mq_timedreceive", Name: q.name})
 	var errno syscall.Errno
 	switch {
 	case d.closed, d.access != syscall.O_RDONLY && d.access != syscall.O_RDWR:
@@ -97,8 +91,9 @@ func (d *mqd) Timedreceive(ctx context.Context, buffer []byte) (n int, priority 
 	case int64(len(buffer)) < q.attr.Msgsize:
 		errno = syscall.EMSGSIZE
 	case !d.nonblock && ctx.Err() != nil:
-		ns.mu.Unlock()
-		return 0, 0, ctx.Err()
+		err := ctx.Err()
+		b.end(&err)
+		return 0, 0, err
 	case q.attr.Curmsgs > 0:
 		n, priority = q.take(buffer)
 		q.admit()
@@ -106,17 +101,12 @@ func (d *mqd) Timedreceive(ctx context.Context, buffer []byte) (n int, priority 
 		errno = syscall.EAGAIN
 	default:
 		s := &mqSleeper{text: buffer}
-		errno, err := s.sleep(ctx, d, &q.receivers)
-		if err == nil {
-			err = failed("mq_timedreceive", errno)
-		}
-		if err != nil {
+		if err := s.sleep(ctx, b.event, d, &q.receivers); err != nil {
 			return 0, 0, err
 		}
 		return s.n, s.priority, nil
 	}
-	ns.mu.Unlock()
-	return n, priority, failed("mq_timedreceive", errno)
+	return n, priority, b.done(errno)
 }
 
 // A registration is a process that is to be notified.
@@ -136,13 +126,12 @@ func (r *registration) fire() {
 // Notify is mq_notify(2).
 func (d *mqd) Notify(f func()) (cancel func() error, err error) {
 	ns := d.task.ns
-	ns.mu.Lock()
-	defer ns.mu.Unlock()
+	defer d.task.begin(Event{Call: "mq_notify", Name: d.queue.name}).end(&err)
 	switch {
 	case d.closed:
-		return nil, failed("mq_notify", syscall.EBADF)
+		return nil, syscall.EBADF
 	case d.queue.notify != nil:
-		return nil, failed("mq_notify", syscall.EBUSY)
+		return nil, syscall.EBUSY
 	}
 	r := &registration{process: d.task.process, queue: d.queue, f: f}
 	d.queue.notify = r
@@ -158,11 +147,10 @@ func (d *mqd) Notify(f func()) (cancel func() error, err error) {
 }
 
 // Getattr is mq_getattr(3).
-func (d *mqd) Getattr() (ipc.MqAttr, error) {
-	d.task.ns.mu.Lock()
-	defer d.task.ns.mu.Unlock()
+func (d *mqd) Getattr() (_ ipc.MqAttr, err error) {
+	defer d.task.begin(Event{Call: "mq_getsetattr", Name: d.queue.name}).end(&err)
 	if d.closed {
-		return ipc.MqAttr{}, failed("mq_getsetattr", syscall.EBADF)
+		return ipc.MqAttr{}, outcome(syscall.EBADF)
 	}
 	return d.attr(), nil
 }
@@ -176,11 +164,10 @@ func (d *mqd) attr() ipc.MqAttr {
 }
 
 // SetNonblock is mq_setattr(3).
-func (d *mqd) SetNonblock(nonblock bool) (ipc.MqAttr, error) {
-	d.task.ns.mu.Lock()
-	defer d.task.ns.mu.Unlock()
+func (d *mqd) SetNonblock(nonblock bool) (_ ipc.MqAttr, err error) {
+	defer d.task.begin(Event{Call: "mq_getsetattr", Name: d.queue.name}).end(&err)
 	if d.closed {
-		return ipc.MqAttr{}, failed("mq_getsetattr", syscall.EBADF)
+		return ipc.MqAttr{}, outcome(syscall.EBADF)
 	}
 	before := d.attr()
 	d.nonblock = nonblock
@@ -188,11 +175,10 @@ func (d *mqd) SetNonblock(nonblock bool) (ipc.MqAttr, error) {
 }
 
 // Close is mq_close(3).
-func (d *mqd) Close() error {
-	d.task.ns.mu.Lock()
-	defer d.task.ns.mu.Unlock()
+func (d *mqd) Close() (err error) {
+	defer d.task.begin(Event{Call: "mq_close", Name: d.queue.name}).end(&err)
 	if d.closed {
-		return failed("mq_close", syscall.EBADF)
+		return outcome(syscall.EBADF)
 	}
 	d.close()
 	return nil

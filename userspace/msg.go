@@ -269,10 +269,9 @@ func (q *queue) admit() {
 }
 
 // Msgget is msgget(2).
-func (t *Task) Msgget(key ipc.Key, flags int) (int, error) {
+func (t *Task) Msgget(key ipc.Key, flags int) (_ int, err error) {
+	defer t.begin(Event{Call: "msgget", Key: key}).end(&err)
 	ns := t.ns
-	ns.mu.Lock()
-	defer ns.mu.Unlock()
 	q, errno := get(t, &ns.queues, key, flags, func(*queue) syscall.Errno { return 0 })
 	if q == nil && errno == 0 {
 		q = &queue{ns: ns, lanes: map[int64]*lane{}, exactType: map[int64]*list[*receiver]{}}
@@ -280,7 +279,7 @@ func (t *Task) Msgget(key ipc.Key, flags int) (int, error) {
 		errno = ns.queues.add(q, int(ns.limits.Msgmni))
 	}
 	if errno != 0 {
-		return 0, failed("msgget", errno)
+		return 0, outcome(errno)
 	}
 	return id(q), nil
 }
@@ -291,22 +290,17 @@ func (t *Task) Msgsnd(ctx context.Context, id int, typ int64, text []byte, flags
 		return err
 	}
 	ns := t.ns
-	ns.mu.Lock()
+	b := t.begin(Event{Call: "msgsnd", ID: id})
 	errno := t.trySend(id, typ, text)
 	if errno != syscall.EAGAIN || flags&ipc.NoWait != 0 {
-		ns.mu.Unlock()
-		return failed("msgsnd", errno)
+		return b.done(errno)
 	}
 	s := &sender{typ: typ, text: text}
 	s.waits.value = s
-	s.park(t, s.waits.remove)
+	s.park(t, b.event, s.waits.remove)
 	ns.queues.find(id).senders.push(&s.waits)
 	ns.mu.Unlock()
-	errno, err := s.wait(ctx)
-	if err != nil {
-		return err
-	}
-	return failed("msgsnd", errno)
+	return s.wait(ctx)
 }
 
 func (t *Task) trySend(id int, typ int64, text []byte) syscall.Errno {
@@ -331,42 +325,39 @@ func (t *Task) Msgrcv(ctx context.Context, id int, typ int64, text []byte, flags
 		return 0, 0, err
 	}
 	ns := t.ns
-	ns.mu.Lock()
-	if flags&ipc.MsgCopy != 0 {
-		defer ns.mu.Unlock()
-		got, n, errno := t.copyMessage(id, typ, text, flags)
-		return got, n, failed("msgrcv", errno)
+	b := t.begin(Event{Call: "msgrcv", ID: id})
+	wanted := selector{typ, flags&ipc.MsgExcept != 0}
+	q, got, n, errno := t.tryReceive(id, wanted, text, flags)
+	if errno != syscall.ENOMSG || flags&ipc.NoWait != 0 {
+		return got, n, b.done(errno)
 	}
-	q, errno := accessible(t, &ns.queues, id, mayRead)
-	if errno != 0 {
-		ns.mu.Unlock()
-		return 0, 0, failed("msgrcv", errno)
-	}
-	s := selector{typ, flags&ipc.MsgExcept != 0}
-	m := q.first(s)
-	if m != nil {
-		got, n, errno := t.take(q, m, text, flags)
-		ns.mu.Unlock()
-		return got, n, failed("msgrcv", errno)
-	}
-	if flags&ipc.NoWait != 0 {
-		ns.mu.Unlock()
-		return 0, 0, failed("msgrcv", syscall.ENOMSG)
-	}
-	r := ns.newReceiver(q, s, text, flags&ipc.MsgNoError != 0)
-	r.park(t, r.leave)
-	q.receivers(s).push(&r.waits)
+	r := ns.newReceiver(q, wanted, text, flags&ipc.MsgNoError != 0)
+	r.park(t, b.event, r.leave)
+	q.receivers(wanted).push(&r.waits)
 	ns.mu.Unlock()
-	errno, err := r.wait(ctx)
-	got, n := r.typ, r.n
+	err := r.wait(ctx)
+	got, n = r.typ, r.n
 	ns.freeReceiver(r)
-	switch {
-	case err != nil:
+	if err != nil {
 		return 0, 0, err
-	case errno != 0:
-		return 0, 0, failed("msgrcv", errno)
 	}
 	return got, n, nil
+}
+
+func (t *Task) tryReceive(id int, wanted selector, text []byte, flags int) (q *queue, typ int64, n int, errno syscall.Errno) {
+	if flags&ipc.MsgCopy != 0 {
+		typ, n, errno = t.copyMessage(id, wanted.typ, text, flags)
+		return nil, typ, n, errno
+	}
+	if q, errno = accessible(t, &t.ns.queues, id, mayRead); errno != 0 {
+		return nil, 0, 0, errno
+	}
+	m := q.first(wanted)
+	if m == nil {
+		return q, 0, 0, syscall.ENOMSG
+	}
+	typ, n, errno = t.take(q, m, text, flags)
+	return q, typ, n, errno
 }
 
 // take receives a message that is in the queue.
@@ -434,36 +425,33 @@ func (t *Task) copyMessage(id int, position int64, text []byte, flags int) (int6
 }
 
 // MsgctlStat is IPC_STAT of msgctl(2).
-func (t *Task) MsgctlStat(id int) (ipc.MsqidDS, error) {
+func (t *Task) MsgctlStat(id int) (_ ipc.MsqidDS, err error) {
+	defer t.begin(Event{Call: "msgctl(IPC_STAT)", ID: id}).end(&err)
 	ns := t.ns
-	ns.mu.Lock()
-	defer ns.mu.Unlock()
 	q, errno := accessible(t, &ns.queues, id, mayRead)
-	_, ds, err := t.msgStat("msgctl(IPC_STAT)", q, errno)
+	_, ds, err := t.msgStat(q, errno)
 	return ds, err
 }
 
 // MsgStat is MSG_STAT of msgctl(2).
-func (t *Task) MsgStat(index int) (int, ipc.MsqidDS, error) {
+func (t *Task) MsgStat(index int) (_ int, _ ipc.MsqidDS, err error) {
+	defer t.begin(Event{Call: "msgctl(MSG_STAT)", ID: index}).end(&err)
 	ns := t.ns
-	ns.mu.Lock()
-	defer ns.mu.Unlock()
 	q := ns.queues.atIndex(index)
-	return t.msgStat("msgctl(MSG_STAT)", q, allowed(t, q, mayRead))
+	return t.msgStat(q, allowed(t, q, mayRead))
 }
 
 // MsgStatAny is MSG_STAT_ANY of msgctl(2).
-func (t *Task) MsgStatAny(index int) (int, ipc.MsqidDS, error) {
+func (t *Task) MsgStatAny(index int) (_ int, _ ipc.MsqidDS, err error) {
+	defer t.begin(Event{Call: "msgctl(MSG_STAT_ANY)", ID: index}).end(&err)
 	ns := t.ns
-	ns.mu.Lock()
-	defer ns.mu.Unlock()
 	q := ns.queues.atIndex(index)
-	return t.msgStat("msgctl(MSG_STAT_ANY)", q, allowed(t, q, 0))
+	return t.msgStat(q, allowed(t, q, 0))
 }
 
-func (t *Task) msgStat(call string, q *queue, errno syscall.Errno) (int, ipc.MsqidDS, error) {
+func (t *Task) msgStat(q *queue, errno syscall.Errno) (int, ipc.MsqidDS, error) {
 	if errno != 0 {
-		return 0, ipc.MsqidDS{}, failed(call, errno)
+		return 0, ipc.MsqidDS{}, outcome(errno)
 	}
 	ds := q.ds
 	ds.Perm = t.show(ds.Perm)
@@ -471,11 +459,9 @@ func (t *Task) msgStat(call string, q *queue, errno syscall.Errno) (int, ipc.Msq
 }
 
 // MsgctlSet is IPC_SET of msgctl(2).
-func (t *Task) MsgctlSet(id int, set ipc.MsqidSet) error {
-	ns := t.ns
-	ns.mu.Lock()
-	defer ns.mu.Unlock()
-	return failed("msgctl(IPC_SET)", t.setQueue(id, set))
+func (t *Task) MsgctlSet(id int, set ipc.MsqidSet) (err error) {
+	defer t.begin(Event{Call: "msgctl(IPC_SET)", ID: id}).end(&err)
+	return outcome(t.setQueue(id, set))
 }
 
 func (t *Task) setQueue(id int, set ipc.MsqidSet) syscall.Errno {
@@ -526,13 +512,12 @@ func (q *queue) sleepingReceivers() func(func(*receiver) bool) {
 }
 
 // MsgctlRmid is IPC_RMID of msgctl(2).
-func (t *Task) MsgctlRmid(id int) error {
+func (t *Task) MsgctlRmid(id int) (err error) {
+	defer t.begin(Event{Call: "msgctl(IPC_RMID)", ID: id}).end(&err)
 	ns := t.ns
-	ns.mu.Lock()
-	defer ns.mu.Unlock()
 	q, errno := controlled(t, &ns.queues, id)
 	if errno != 0 {
-		return failed("msgctl(IPC_RMID)", errno)
+		return outcome(errno)
 	}
 	ns.queues.remove(q)
 	for r := range q.sleepingReceivers() {
@@ -550,10 +535,9 @@ const (
 )
 
 // MsgctlInfo is IPC_INFO of msgctl(2).
-func (t *Task) MsgctlInfo() (ipc.Msginfo, int, error) {
+func (t *Task) MsgctlInfo() (_ ipc.Msginfo, _ int, err error) {
+	defer t.begin(Event{Call: "msgctl(IPC_INFO)"}).end(&err)
 	ns := t.ns
-	ns.mu.Lock()
-	defer ns.mu.Unlock()
 	l := &ns.limits
 	return ipc.Msginfo{
 		Msgmax: int(l.Msgmax), Msgmnb: int(l.Msgmnb), Msgmni: int(l.Msgmni),
@@ -562,10 +546,9 @@ func (t *Task) MsgctlInfo() (ipc.Msginfo, int, error) {
 }
 
 // MsgInfo is MSG_INFO of msgctl(2).
-func (t *Task) MsgInfo() (ipc.MsgInfo, int, error) {
+func (t *Task) MsgInfo() (_ ipc.MsgInfo, _ int, err error) {
+	defer t.begin(Event{Call: "msgctl(MSG_INFO)"}).end(&err)
 	ns := t.ns
-	ns.mu.Lock()
-	defer ns.mu.Unlock()
 	info := ipc.MsgInfo{Queues: ns.queues.inUse}
 	for _, q := range ns.queues.at {
 		if q != nil {

@@ -199,13 +199,11 @@ func (s *set) firstToGrow() (first *operation) {
 }
 
 // Semget is semget(2).
-func (t *Task) Semget(key ipc.Key, nsems, flags int) (int, error) {
-	ns := t.ns
-	ns.mu.Lock()
-	defer ns.mu.Unlock()
+func (t *Task) Semget(key ipc.Key, nsems, flags int) (_ int, err error) {
+	defer t.begin(Event{Call: "semget", Key: key}).end(&err)
 	s, errno := t.semget(key, nsems, flags)
 	if errno != 0 {
-		return 0, failed("semget", errno)
+		return 0, outcome(errno)
 	}
 	return id(s), nil
 }
@@ -256,20 +254,14 @@ func (t *Task) semop(ctx context.Context, call string, id int, sops []ipc.Sembuf
 	if err := ctx.Err(); err != nil && maySleep(sops) {
 		return err
 	}
-	ns := t.ns
-	ns.mu.Lock()
+	b := t.begin(Event{Call: call, ID: id})
 	var o operation
 	errno := t.trySemop(&o, id, sops, timeout)
 	if errno != syscall.EAGAIN || !o.mayWait() || timeout == 0 {
-		ns.mu.Unlock()
-		return failed(call, errno)
+		return b.done(errno)
 	}
 	asleep := o // only one that sleeps outlives this call
-	errno, err := asleep.sleep(ctx, timeout)
-	if err != nil {
-		return err
-	}
-	return failed(call, errno)
+	return asleep.sleep(ctx, b.event, timeout)
 }
 
 func maySleep(sops []ipc.Sembuf) bool {
@@ -319,10 +311,10 @@ func (t *Task) trySemop(o *operation, id int, sops []ipc.Sembuf, timeout time.Du
 }
 
 // sleep parks the operation, gives the lock back, and waits.
-func (o *operation) sleep(ctx context.Context, timeout time.Duration) (syscall.Errno, error) {
+func (o *operation) sleep(ctx context.Context, event Event, timeout time.Duration) error {
 	ns := o.set.ns
 	o.waits.value = o
-	o.park(o.task, o.waits.remove)
+	o.park(o.task, event, o.waits.remove)
 	o.list().push(&o.waits)
 	stop := func() bool { return true }
 	if timeout != forever {
@@ -356,12 +348,11 @@ func (t *Task) semaphore(id, num int) (*set, *semaphore, syscall.Errno) {
 	return s, &s.sems[num], 0
 }
 
-func (t *Task) semctlGet(call string, id, num int, fact func(*set, *semaphore) int) (int, error) {
-	t.ns.mu.Lock()
-	defer t.ns.mu.Unlock()
+func (t *Task) semctlGet(call string, id, num int, fact func(*set, *semaphore) int) (_ int, err error) {
+	defer t.begin(Event{Call: call, ID: id}).end(&err)
 	s, sem, errno := t.semaphore(id, num)
 	if errno != 0 {
-		return 0, failed(call, errno)
+		return 0, errno
 	}
 	return fact(s, sem), nil
 }
@@ -403,10 +394,9 @@ func (s *set) blocked(num int, kind func(op int16) bool) (count int) {
 }
 
 // SemctlSetval is SETVAL of semctl(2).
-func (t *Task) SemctlSetval(id, num, value int) error {
-	t.ns.mu.Lock()
-	defer t.ns.mu.Unlock()
-	return failed("semctl(SETVAL)", t.setval(id, num, value))
+func (t *Task) SemctlSetval(id, num, value int) (err error) {
+	defer t.begin(Event{Call: "semctl(SETVAL)", ID: id}).end(&err)
+	return outcome(t.setval(id, num, value))
 }
 
 func (t *Task) setval(id, num, value int) syscall.Errno {
@@ -436,12 +426,11 @@ func (s *set) put(t *Task, num, value int) {
 }
 
 // SemctlGetall is GETALL of semctl(2).
-func (t *Task) SemctlGetall(id int) ([]uint16, error) {
-	t.ns.mu.Lock()
-	defer t.ns.mu.Unlock()
+func (t *Task) SemctlGetall(id int) (_ []uint16, err error) {
+	defer t.begin(Event{Call: "semctl(GETALL)", ID: id}).end(&err)
 	s, errno := accessible(t, &t.ns.sets, id, mayRead)
 	if errno != 0 {
-		return nil, failed("semctl(GETALL)", errno)
+		return nil, outcome(errno)
 	}
 	values := make([]uint16, len(s.sems))
 	for i := range s.sems {
@@ -451,10 +440,9 @@ func (t *Task) SemctlGetall(id int) ([]uint16, error) {
 }
 
 // SemctlSetall is SETALL of semctl(2).
-func (t *Task) SemctlSetall(id int, values []uint16) error {
-	t.ns.mu.Lock()
-	defer t.ns.mu.Unlock()
-	return failed("semctl(SETALL)", t.setall(id, values))
+func (t *Task) SemctlSetall(id int, values []uint16) (err error) {
+	defer t.begin(Event{Call: "semctl(SETALL)", ID: id}).end(&err)
+	return outcome(t.setall(id, values))
 }
 
 func (t *Task) setall(id int, values []uint16) syscall.Errno {
@@ -479,33 +467,30 @@ func (t *Task) setall(id int, values []uint16) syscall.Errno {
 }
 
 // SemctlStat is IPC_STAT of semctl(2).
-func (t *Task) SemctlStat(id int) (ipc.SemidDS, error) {
-	t.ns.mu.Lock()
-	defer t.ns.mu.Unlock()
+func (t *Task) SemctlStat(id int) (_ ipc.SemidDS, err error) {
+	defer t.begin(Event{Call: "semctl(IPC_STAT)", ID: id}).end(&err)
 	s, errno := accessible(t, &t.ns.sets, id, mayRead)
-	_, ds, err := t.semStat("semctl(IPC_STAT)", s, errno)
+	_, ds, err := t.semStat(s, errno)
 	return ds, err
 }
 
 // SemStat is SEM_STAT of semctl(2).
-func (t *Task) SemStat(index int) (int, ipc.SemidDS, error) {
-	t.ns.mu.Lock()
-	defer t.ns.mu.Unlock()
+func (t *Task) SemStat(index int) (_ int, _ ipc.SemidDS, err error) {
+	defer t.begin(Event{Call: "semctl(SEM_STAT)", ID: index}).end(&err)
 	s := t.ns.sets.atIndex(index)
-	return t.semStat("semctl(SEM_STAT)", s, allowed(t, s, mayRead))
+	return t.semStat(s, allowed(t, s, mayRead))
 }
 
 // SemStatAny is SEM_STAT_ANY of semctl(2).
-func (t *Task) SemStatAny(index int) (int, ipc.SemidDS, error) {
-	t.ns.mu.Lock()
-	defer t.ns.mu.Unlock()
+func (t *Task) SemStatAny(index int) (_ int, _ ipc.SemidDS, err error) {
+	defer t.begin(Event{Call: "semctl(SEM_STAT_ANY)", ID: index}).end(&err)
 	s := t.ns.sets.atIndex(index)
-	return t.semStat("semctl(SEM_STAT_ANY)", s, allowed(t, s, 0))
+	return t.semStat(s, allowed(t, s, 0))
 }
 
-func (t *Task) semStat(call string, s *set, errno syscall.Errno) (int, ipc.SemidDS, error) {
+func (t *Task) semStat(s *set, errno syscall.Errno) (int, ipc.SemidDS, error) {
 	if errno != 0 {
-		return 0, ipc.SemidDS{}, failed(call, errno)
+		return 0, ipc.SemidDS{}, outcome(errno)
 	}
 	ds := s.ds
 	ds.Perm = t.show(ds.Perm)
@@ -513,9 +498,8 @@ func (t *Task) semStat(call string, s *set, errno syscall.Errno) (int, ipc.Semid
 }
 
 // SemctlSet is IPC_SET of semctl(2).
-func (t *Task) SemctlSet(id int, set ipc.PermSet) error {
-	t.ns.mu.Lock()
-	defer t.ns.mu.Unlock()
+func (t *Task) SemctlSet(id int, set ipc.PermSet) (err error) {
+	defer t.begin(Event{Call: "semctl(IPC_SET)", ID: id}).end(&err)
 	s, errno := controlled(t, &t.ns.sets, id)
 	if errno == 0 {
 		errno = t.change(&s.ds.Perm, set)
@@ -523,17 +507,16 @@ func (t *Task) SemctlSet(id int, set ipc.PermSet) error {
 	if errno == 0 {
 		s.ds.Ctime = t.ns.seconds()
 	}
-	return failed("semctl(IPC_SET)", errno)
+	return outcome(errno)
 }
 
 // SemctlRmid is IPC_RMID of semctl(2).
-func (t *Task) SemctlRmid(id int) error {
+func (t *Task) SemctlRmid(id int) (err error) {
+	defer t.begin(Event{Call: "semctl(IPC_RMID)", ID: id}).end(&err)
 	ns := t.ns
-	ns.mu.Lock()
-	defer ns.mu.Unlock()
 	s, errno := controlled(t, &ns.sets, id)
 	if errno != 0 {
-		return failed("semctl(IPC_RMID)", errno)
+		return outcome(errno)
 	}
 	ns.sets.remove(s)
 	ns.semaphores -= len(s.sems)
@@ -560,10 +543,9 @@ const (
 )
 
 // SemctlInfo is IPC_INFO of semctl(2).
-func (t *Task) SemctlInfo() (ipc.Seminfo, int, error) {
+func (t *Task) SemctlInfo() (_ ipc.Seminfo, _ int, err error) {
+	defer t.begin(Event{Call: "semctl(IPC_INFO)"}).end(&err)
 	ns := t.ns
-	ns.mu.Lock()
-	defer ns.mu.Unlock()
 	l := &ns.limits
 	return ipc.Seminfo{
 		Semmsl: int(int32(l.Semmsl)), Semmns: int(int32(l.Semmns)), Semopm: int(int32(l.Semopm)), Semmni: int(int32(l.Semmni)),
@@ -572,9 +554,8 @@ func (t *Task) SemctlInfo() (ipc.Seminfo, int, error) {
 }
 
 // SemInfo is SEM_INFO of semctl(2).
-func (t *Task) SemInfo() (ipc.SemInfo, int, error) {
+func (t *Task) SemInfo() (_ ipc.SemInfo, _ int, err error) {
+	defer t.begin(Event{Call: "semctl(SEM_INFO)"}).end(&err)
 	ns := t.ns
-	ns.mu.Lock()
-	defer ns.mu.Unlock()
 	return ipc.SemInfo{Sets: ns.sets.inUse, Semaphores: ns.semaphores}, ns.sets.highest(), nil
 }

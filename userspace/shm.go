@@ -73,13 +73,11 @@ func (s *segment) orphan() {
 }
 
 // Shmget is shmget(2). There are no huge pages (ENOSYS).
-func (t *Task) Shmget(key ipc.Key, size uint64, flags int) (int, error) {
-	ns := t.ns
-	ns.mu.Lock()
-	defer ns.mu.Unlock()
+func (t *Task) Shmget(key ipc.Key, size uint64, flags int) (_ int, err error) {
+	defer t.begin(Event{Call: "shmget", Key: key}).end(&err)
 	s, errno := t.shmget(key, size, flags)
 	if errno != 0 {
-		return 0, failed("shmget", errno)
+		return 0, outcome(errno)
 	}
 	return id(s), nil
 }
@@ -131,12 +129,10 @@ func errnoOf(err error) syscall.Errno {
 
 // Shmat is shmat(2). Where memory comes to be is not for the caller to choose:
 // an address other than 0 is EINVAL.
-func (t *Task) Shmat(id int, addr uintptr, flags int) ([]byte, error) {
-	ns := t.ns
-	ns.mu.Lock()
-	defer ns.mu.Unlock()
+func (t *Task) Shmat(id int, addr uintptr, flags int) (_ []byte, err error) {
+	defer t.begin(Event{Call: "shmat", ID: id}).end(&err)
 	memory, errno := t.shmat(id, addr, flags)
-	return memory, failed("shmat", errno)
+	return memory, outcome(errno)
 }
 
 func (t *Task) shmat(id int, addr uintptr, flags int) ([]byte, syscall.Errno) {
@@ -178,14 +174,12 @@ type attachments struct {
 }
 
 // Shmdt is shmdt(2).
-func (t *Task) Shmdt(memory []byte) error {
-	ns := t.ns
-	ns.mu.Lock()
-	defer ns.mu.Unlock()
+func (t *Task) Shmdt(memory []byte) (err error) {
+	defer t.begin(Event{Call: "shmdt"}).end(&err)
 	at := unsafe.SliceData(memory)
 	m := t.mapped[at]
 	if m == nil {
-		return failed("shmdt", syscall.EINVAL)
+		return outcome(syscall.EINVAL)
 	}
 	if m.count--; m.count == 0 {
 		delete(t.mapped, at)
@@ -194,33 +188,30 @@ func (t *Task) Shmdt(memory []byte) error {
 }
 
 // ShmctlStat is IPC_STAT of shmctl(2).
-func (t *Task) ShmctlStat(id int) (ipc.ShmidDS, error) {
-	t.ns.mu.Lock()
-	defer t.ns.mu.Unlock()
+func (t *Task) ShmctlStat(id int) (_ ipc.ShmidDS, err error) {
+	defer t.begin(Event{Call: "shmctl(IPC_STAT)", ID: id}).end(&err)
 	s, errno := accessible(t, &t.ns.segments, id, mayRead)
-	_, ds, err := t.shmStat("shmctl(IPC_STAT)", s, errno)
+	_, ds, err := t.shmStat(s, errno)
 	return ds, err
 }
 
 // ShmStat is SHM_STAT of shmctl(2).
-func (t *Task) ShmStat(index int) (int, ipc.ShmidDS, error) {
-	t.ns.mu.Lock()
-	defer t.ns.mu.Unlock()
+func (t *Task) ShmStat(index int) (_ int, _ ipc.ShmidDS, err error) {
+	defer t.begin(Event{Call: "shmctl(SHM_STAT)", ID: index}).end(&err)
 	s := t.ns.segments.atIndex(index)
-	return t.shmStat("shmctl(SHM_STAT)", s, allowed(t, s, mayRead))
+	return t.shmStat(s, allowed(t, s, mayRead))
 }
 
 // ShmStatAny is SHM_STAT_ANY of shmctl(2).
-func (t *Task) ShmStatAny(index int) (int, ipc.ShmidDS, error) {
-	t.ns.mu.Lock()
-	defer t.ns.mu.Unlock()
+func (t *Task) ShmStatAny(index int) (_ int, _ ipc.ShmidDS, err error) {
+	defer t.begin(Event{Call: "shmctl(SHM_STAT_ANY)", ID: index}).end(&err)
 	s := t.ns.segments.atIndex(index)
-	return t.shmStat("shmctl(SHM_STAT_ANY)", s, allowed(t, s, 0))
+	return t.shmStat(s, allowed(t, s, 0))
 }
 
-func (t *Task) shmStat(call string, s *segment, errno syscall.Errno) (int, ipc.ShmidDS, error) {
+func (t *Task) shmStat(s *segment, errno syscall.Errno) (int, ipc.ShmidDS, error) {
 	if errno != 0 {
-		return 0, ipc.ShmidDS{}, failed(call, errno)
+		return 0, ipc.ShmidDS{}, outcome(errno)
 	}
 	ds := s.ds
 	ds.Perm = t.show(ds.Perm)
@@ -228,9 +219,8 @@ func (t *Task) shmStat(call string, s *segment, errno syscall.Errno) (int, ipc.S
 }
 
 // ShmctlSet is IPC_SET of shmctl(2).
-func (t *Task) ShmctlSet(id int, set ipc.PermSet) error {
-	t.ns.mu.Lock()
-	defer t.ns.mu.Unlock()
+func (t *Task) ShmctlSet(id int, set ipc.PermSet) (err error) {
+	defer t.begin(Event{Call: "shmctl(IPC_SET)", ID: id}).end(&err)
 	s, errno := controlled(t, &t.ns.segments, id)
 	if errno == 0 {
 		errno = t.change(&s.ds.Perm, set)
@@ -238,17 +228,16 @@ func (t *Task) ShmctlSet(id int, set ipc.PermSet) error {
 	if errno == 0 {
 		s.ds.Ctime = t.ns.seconds()
 	}
-	return failed("shmctl(IPC_SET)", errno)
+	return outcome(errno)
 }
 
 // ShmctlRmid is IPC_RMID of shmctl(2).
-func (t *Task) ShmctlRmid(id int) error {
+func (t *Task) ShmctlRmid(id int) (err error) {
+	defer t.begin(Event{Call: "shmctl(IPC_RMID)", ID: id}).end(&err)
 	ns := t.ns
-	ns.mu.Lock()
-	defer ns.mu.Unlock()
 	s, errno := controlled(t, &ns.segments, id)
 	if errno != 0 {
-		return failed("shmctl(IPC_RMID)", errno)
+		return outcome(errno)
 	}
 	if s.ds.Nattch > 0 {
 		ns.segments.forgetKey(s)
@@ -262,10 +251,9 @@ func (t *Task) ShmctlRmid(id int) error {
 
 // ShmctlLock is SHM_LOCK of shmctl(2). The memory is not locked: only what it
 // takes, and what is told of it, is as if it were.
-func (t *Task) ShmctlLock(id int) error {
-	t.ns.mu.Lock()
-	defer t.ns.mu.Unlock()
-	return failed("shmctl(SHM_LOCK)", t.lock(id))
+func (t *Task) ShmctlLock(id int) (err error) {
+	defer t.begin(Event{Call: "shmctl(SHM_LOCK)", ID: id}).end(&err)
+	return outcome(t.lock(id))
 }
 
 func (t *Task) lock(id int) syscall.Errno {
@@ -302,14 +290,13 @@ func (t *Task) lockable(id int) (*segment, syscall.Errno) {
 }
 
 // ShmctlUnlock is SHM_UNLOCK of shmctl(2).
-func (t *Task) ShmctlUnlock(id int) error {
-	t.ns.mu.Lock()
-	defer t.ns.mu.Unlock()
+func (t *Task) ShmctlUnlock(id int) (err error) {
+	defer t.begin(Event{Call: "shmctl(SHM_UNLOCK)", ID: id}).end(&err)
 	s, errno := t.lockable(id)
 	if errno == 0 {
 		s.unlock()
 	}
-	return failed("shmctl(SHM_UNLOCK)", errno)
+	return outcome(errno)
 }
 
 func (s *segment) unlock() {
@@ -323,19 +310,17 @@ func (s *segment) unlock() {
 }
 
 // ShmctlInfo is IPC_INFO of shmctl(2).
-func (t *Task) ShmctlInfo() (ipc.Shminfo, int, error) {
+func (t *Task) ShmctlInfo() (_ ipc.Shminfo, _ int, err error) {
+	defer t.begin(Event{Call: "shmctl(IPC_INFO)"}).end(&err)
 	ns := t.ns
-	ns.mu.Lock()
-	defer ns.mu.Unlock()
 	l := &ns.limits
 	return ipc.Shminfo{Shmmax: l.Shmmax, Shmall: l.Shmall, Shmmni: l.Shmmni, Shmmin: 1, Shmseg: l.Shmmni}, ns.segments.highest(), nil
 }
 
 // ShmInfo is SHM_INFO of shmctl(2). What is resident is not known here: it is
 // told as all.
-func (t *Task) ShmInfo() (ipc.ShmInfo, int, error) {
+func (t *Task) ShmInfo() (_ ipc.ShmInfo, _ int, err error) {
+	defer t.begin(Event{Call: "shmctl(SHM_INFO)"}).end(&err)
 	ns := t.ns
-	ns.mu.Lock()
-	defer ns.mu.Unlock()
 	return ipc.ShmInfo{Segments: ns.segments.inUse, Pages: ns.pages, Resident: ns.pages}, ns.segments.highest(), nil
 }

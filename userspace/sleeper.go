@@ -3,12 +3,15 @@ package userspace
 import (
 	"context"
 	"syscall"
+	"time"
 )
 
 // A sleeper is a call that is parked until it is offered its outcome. All of it
 // belongs to the namespace's lock, but for the channel.
 type sleeper struct {
 	task    *Task
+	event   Event
+	since   time.Time // if there is an observer
 	arrival uint64
 	of      node[*sleeper] // in the process's list
 	unpark  func()         // takes the call out of what it waits for
@@ -18,7 +21,7 @@ type sleeper struct {
 }
 
 // park makes the call one that sleeps.
-func (s *sleeper) park(t *Task, unpark func()) {
+func (s *sleeper) park(t *Task, event Event, unpark func()) {
 	if s.wake == nil {
 		s.wake = make(chan struct{}, 1)
 		s.of.value = s
@@ -26,14 +29,26 @@ func (s *sleeper) park(t *Task, unpark func()) {
 	t.ns.arrivals++
 	s.task, s.arrival, s.unpark, s.settled, s.errno = t, t.ns.arrivals, unpark, false, 0
 	t.asleep.push(&s.of)
+	if s.event = event; t.ns.observer != nil {
+		s.since = t.ns.clock.Now()
+	}
 }
 
 // settle gives the call its outcome. It is not parked any more.
 func (s *sleeper) settle(errno syscall.Errno) {
-	s.unpark()
-	s.of.remove()
+	s.over(failed(s.event.Call, errno))
 	s.settled, s.errno = true, errno
 	s.wake <- struct{}{}
+}
+
+// over ends the sleep.
+func (s *sleeper) over(err error) {
+	s.unpark()
+	s.of.remove()
+	if s.task.ns.observer != nil {
+		s.event.Slept = s.task.ns.clock.Now().Sub(s.since)
+		s.task.observe(s.event, err)
+	}
 }
 
 // interrupt ends the call, which has done nothing.
@@ -41,10 +56,10 @@ func (s *sleeper) interrupt() { s.settle(syscall.EINTR) }
 
 // wait waits for the outcome, without the lock, or for the end of ctx. When
 // both come at once, the outcome counts: it has happened.
-func (s *sleeper) wait(ctx context.Context) (syscall.Errno, error) {
+func (s *sleeper) wait(ctx context.Context) error {
 	select {
 	case <-s.wake:
-		return s.errno, nil
+		return failed(s.event.Call, s.errno)
 	case <-ctx.Done():
 	}
 	ns := s.task.ns
@@ -52,9 +67,8 @@ func (s *sleeper) wait(ctx context.Context) (syscall.Errno, error) {
 	defer ns.mu.Unlock()
 	if s.settled {
 		<-s.wake
-		return s.errno, nil
+		return failed(s.event.Call, s.errno)
 	}
-	s.unpark()
-	s.of.remove()
-	return 0, ctx.Err()
+	s.over(ctx.Err())
+	return ctx.Err()
 }

@@ -21,8 +21,8 @@ type Credentials struct {
 	// them as they are.
 	Users *UserNamespace
 
-	RlimitMsgqueue uint64 // bytes of POSIX queues; the kernel's default, if 0
-	RlimitMemlock  Rlimit // bytes of locked segments
+	RlimitMsgqueue *uint64 // bytes of POSIX queues; the kernel's default, if nil
+	RlimitMemlock  *uint64 // bytes of locked segments; unlimited, if nil
 }
 
 // User returns the credentials of an ordinary user, or of root with all
@@ -50,9 +50,6 @@ const (
 
 	AllCapabilities = ^Capabilities(0)
 )
-
-// A Rlimit is a limit of getrlimit(2), unlimited if it is nil.
-type Rlimit *uint64
 
 // defaultRlimitMsgqueue is the kernel's MQ_BYTES_MAX.
 const defaultRlimitMsgqueue = 819200

@@ -13,9 +13,7 @@
 package userspace
 
 import (
-	"os"
 	"sync"
-	"syscall"
 	"time"
 
 	"github.com/ipcns/ipcns/ipc"
@@ -23,9 +21,10 @@ import (
 
 // Options are what a namespace is made of. The zero value is of use.
 type Options struct {
-	Clock  Clock       // the machine's, if nil
-	Memory Memory      // of segments; [Anonymous], if nil
-	Limits *ipc.Limits // [ipc.DefaultLimits], if nil
+	Clock    Clock       // the machine's, if nil
+	Memory   Memory      // of segments; [Anonymous], if nil
+	Limits   *ipc.Limits // [ipc.DefaultLimits], if nil
+	Observer Observer    // sees every operation; none, if nil
 }
 
 // A Clock tells the time, and when some has passed.
@@ -48,8 +47,9 @@ func (machineClock) AfterFunc(d time.Duration, f func()) func() bool {
 // [Options] share. Its methods, and those of its tasks, may be called from any
 // goroutine.
 type Namespace struct {
-	clock  Clock
-	memory Memory
+	clock    Clock
+	memory   Memory
+	observer Observer
 
 	mu       sync.Mutex // of all that follows, and of its processes
 	limits   ipc.Limits
@@ -71,7 +71,7 @@ type Namespace struct {
 
 // New makes a namespace: empty, with limits as those of the kernel.
 func New(options Options) *Namespace {
-	ns := &Namespace{clock: options.Clock, memory: options.Memory, limits: ipc.DefaultLimits(), locked: map[uint32]uint64{}, nextPID: 1}
+	ns := &Namespace{clock: options.Clock, memory: options.Memory, observer: options.Observer, limits: ipc.DefaultLimits(), locked: map[uint32]uint64{}, nextPID: 1}
 	if ns.clock == nil {
 		ns.clock = machineClock{}
 	}
@@ -90,14 +90,6 @@ func New(options Options) *Namespace {
 
 // seconds is the time that objects remember.
 func (ns *Namespace) seconds() int64 { return ns.clock.Now().Unix() }
-
-// failed returns errno as an error that names the call, nil for 0.
-func failed(call string, errno syscall.Errno) error {
-	if errno == 0 {
-		return nil
-	}
-	return os.NewSyscallError(call, errno)
-}
 
 // maxInt32 is the highest id, index, size and value: a call with a number of
 // more than 32 bits means none that there is.

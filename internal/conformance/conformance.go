@@ -38,6 +38,7 @@ type World interface {
 
 // What a case may need.
 const (
+	Addresses      = "memory at an address of one's choice"
 	CapSysResource = "CAP_SYS_RESOURCE"
 	HugePages      = "huge pages"
 	MsgCopy        = "MSG_COPY"

@@ -100,6 +100,7 @@ var segments = []Case{
 	}},
 
 	{"A.6.2, A.6.3 a mapping that is cut in two counts twice, and one detach takes both", func(t *testing.T, w World) {
+		need(t, w, Addresses)
 		p := w.Root()
 		id, other := shmget(t, p, ipc.Private, uint64(3*page), create), shmget(t, p, ipc.Private, 1, create)
 		memory := shmatAt(t, p, id, freePage(0), 0)
@@ -110,6 +111,7 @@ var segments = []Case{
 		attached(t, p, other, 1)
 	}},
 	{"A.6.3 a detach takes what is left, also without the first page", func(t *testing.T, w World) {
+		need(t, w, Addresses)
 		p := w.Root()
 		id, other := shmget(t, p, ipc.Private, uint64(2*page), create), shmget(t, p, ipc.Private, 1, create)
 		memory := shmatAt(t, p, id, freePage(0), 0)
@@ -146,6 +148,7 @@ var segments = []Case{
 	}},
 
 	{"A.6.4 the memory is at the address asked for", func(t *testing.T, w World) {
+		need(t, w, Addresses)
 		p := w.Root()
 		id := shmget(t, p, ipc.Private, uint64(2*page), create)
 		memory := shmatAt(t, p, id, freePage(0), 0)
@@ -156,6 +159,7 @@ var segments = []Case{
 		occupied(t, p, freePage(0), false)
 	}},
 	{"A.6.4 an address within a page is EINVAL, and rounded down with SHM_RND", func(t *testing.T, w World) {
+		need(t, w, Addresses)
 		p := w.Root()
 		id := shmget(t, p, ipc.Private, 1, create)
 		for _, addr := range []uintptr{freePage(0) + 1, freePage(0) + 8, freePage(1) - 1} {
@@ -168,6 +172,7 @@ var segments = []Case{
 		}
 	}},
 	{"A.6.4 an address where something is takes SHM_REMAP", func(t *testing.T, w World) {
+		need(t, w, Addresses)
 		p := w.Root()
 		old, id := shmget(t, p, ipc.Private, 1, create), shmget(t, p, ipc.Private, 1, create)
 		must(t, p.Poke(shmatAt(t, p, old, freePage(0), 0), 0, []byte("old")))
@@ -189,6 +194,7 @@ var segments = []Case{
 		wantErrno(t, err, syscall.EINVAL)
 	}},
 	{"A.6.4 an address beyond all addresses is ENOMEM", func(t *testing.T, w World) {
+		need(t, w, Addresses)
 		p := w.Root()
 		id := shmget(t, p, ipc.Private, 1, create)
 		_, err := p.Shmat(id, ^uintptr(0)>>1&^(1<<20-1), 0)
@@ -196,6 +202,7 @@ var segments = []Case{
 		attached(t, p, id, 0)
 	}},
 	{"A.6.4 shmat names its first reason to fail", func(t *testing.T, w World) {
+		need(t, w, Addresses)
 		p, stranger := w.Root(), w.Process(t, Credentials{UID: 1000, GID: 1000})
 		id := shmget(t, p, ipc.Private, 1, create)
 		theirs, err := stranger.Shmget(ipc.Private, 1, create)

@@ -255,5 +255,7 @@ func (f *facts) enterWith() string {
 	if f.Path != "" {
 		return fmt.Sprintf("ipcns exec %s CMD, or nsenter --ipc=%s CMD", shown, f.Path)
 	}
-	return fmt.Sprintf("ipcns exec %s CMD, or nsenter -t %d -U -i -m --preserve-credentials CMD", shown, f.Holder)
+	// Another user needs the user namespace that is around the holder's, for
+	// which there is no file.
+	return fmt.Sprintf("ipcns exec %s CMD, or as root nsenter -t %d -i -m CMD", shown, f.Holder)
 }

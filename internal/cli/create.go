@@ -31,16 +31,15 @@ a few kilobytes, and recorded in $XDG_RUNTIME_DIR/ipcns; they end with it.`,
 			if err != nil {
 				return wrongUsage("%w", err)
 			}
+			var fulls []string
 			for _, name := range args {
-				names, full, err := resolve(name)
+				_, full, err := resolve(name)
 				if err != nil {
 					return err
 				}
-				if err := names.Create(full, spec); err != nil {
-					return err
-				}
+				fulls = append(fulls, full)
 			}
-			return nil
+			return run.Names().CreateAll(fulls, spec)
 		},
 	}
 	addSpecFlags(cmd, &request)

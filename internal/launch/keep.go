@@ -51,6 +51,18 @@ func makeMounts(ns Namespace, hidden string) (*os.File, error) {
 	return openMountsWithout(hidden)
 }
 
+// MountsWithout makes a mount namespace like the caller's, without a mount
+// point, for [Make] to be called in. The calling thread is in it then, and
+// should end.
+func MountsWithout(hidden string) (*os.File, error) {
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	if err := run(newMount); err != nil {
+		return nil, err
+	}
+	return openMountsWithout(hidden)
+}
+
 // openMountsWithout opens the calling thread's mount namespace, when a mount
 // point is none there any more.
 func openMountsWithout(hidden string) (*os.File, error) {

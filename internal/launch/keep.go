@@ -131,8 +131,28 @@ func (h *Holder) Release() error {
 	}
 	h.side.close()
 	runtime.UnlockOSThread()
-	go h.side.process.Wait() // it may end before the caller does
+	h.reap()
 	return nil
+}
+
+// reap waits for the process, which may end before the caller does. It takes no
+// thread, of which many holders would take many.
+func (h *Holder) reap() {
+	pidfd, err := unix.PidfdOpen(h.PID, unix.PIDFD_NONBLOCK)
+	if err != nil { // before Linux 5.10
+		go h.side.process.Wait()
+		return
+	}
+	h.side.process.Release()
+	file := os.NewFile(uintptr(pidfd), "holder")
+	go func() {
+		defer file.Close()
+		if conn, err := file.SyscallConn(); err == nil {
+			conn.Read(func(fd uintptr) bool {
+				return unix.Waitid(unix.P_PIDFD, int(fd), nil, unix.WEXITED, nil) != unix.EAGAIN
+			})
+		}
+	}()
 }
 
 // End ends the holder before it is released.

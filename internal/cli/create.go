@@ -3,6 +3,8 @@
 package cli
 
 import (
+	"runtime/debug"
+
 	"github.com/ipcns/ipcns/internal/run"
 	"github.com/spf13/cobra"
 )
@@ -39,6 +41,9 @@ a few kilobytes, and recorded in $XDG_RUNTIME_DIR/ipcns; they end with it.`,
 				}
 				fulls = append(fulls, full)
 			}
+			// A collection waits, busily, while a holder is being started, and
+			// many names would take one every few.
+			debug.SetGCPercent(1000)
 			return run.Names().CreateAll(fulls, spec)
 		},
 	}

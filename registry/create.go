@@ -153,13 +153,16 @@ func (r *Registry) free(name string) error {
 }
 
 func (r *Registry) taken(ns *Namespace) error {
-	switch {
-	case ns.State == Stale:
+	if ns.State == Stale {
 		return fmt.Errorf("the name is that of a namespace that has ended (%s); remove it with \"ipcns prune\"", ns.Why)
-	case ns.Holder != nil:
-		return &NameError{ns.Name, fmt.Sprintf("a namespace of that name exists (process %d keeps it); use \"ipcns exec %s\", or another name", ns.Holder.PID, r.shown(ns.Name)), errExists}
 	}
-	return &NameError{ns.Name, fmt.Sprintf("a namespace of that name exists; use \"ipcns exec %s\", or another name", r.shown(ns.Name)), errExists}
+	return &NameError{ns.Name, func() string {
+		by := ""
+		if ns.Holder != nil {
+			by = fmt.Sprintf(" (process %d keeps it)", ns.Holder.PID)
+		}
+		return fmt.Sprintf("a namespace of that name exists%s; use \"ipcns exec %s\", or another name", by, r.shown(ns.Name))
+	}, errExists}
 }
 
 // temporary makes an empty directory for what is to become a name, or has been

@@ -85,14 +85,14 @@ func Shown(current, full string) string {
 	return "/" + full
 }
 
-// shown is [Shown] for the caller, who has the lock.
+// shown is [Shown] for the caller, who may have the lock.
 func (r *Registry) shown(full string) string {
 	own, err := ipcns.Current()
 	if err != nil {
 		return full
 	}
 	defer own.Close()
-	if own.Initial() {
+	if own.Initial() || !r.mayHaveName(own.Inode()) {
 		return full
 	}
 	names, err := r.below("")

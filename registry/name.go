@@ -95,11 +95,17 @@ func (r *Registry) shown(full string) string {
 	if own.Initial() || !r.mayHaveName(own.Inode()) {
 		return full
 	}
-	names, err := r.below("")
+	err = r.atHome(func() error {
+		names, err := r.below("")
+		if err == nil {
+			full = Shown(identify(names, own), full)
+		}
+		return err
+	})
 	if err != nil {
-		return full
+		return "/" + full // which is what it is called everywhere
 	}
-	return Shown(identify(names, own), full)
+	return full
 }
 
 // parent returns the name of the namespace that one is inside, "" for none.

@@ -3,6 +3,7 @@
 package registry
 
 import (
+	"os"
 	"slices"
 	"time"
 
@@ -13,15 +14,21 @@ import (
 // A Membership is which processes are in which IPC namespace, by inode number.
 type Membership map[uint64][]int
 
-// Members looks at every process that the caller may look at.
+// Members looks at every process that the caller may look at. A thread of the
+// caller's own that has been in a namespace for it, which takes a moment to
+// end, makes it no member.
 func Members() (Membership, error) {
 	namespaces, _, err := host.Proc("/proc").Namespaces()
 	if err != nil {
 		return nil, err
 	}
+	own, err := host.Proc("/proc").Inode(os.Getpid())
+	if err != nil {
+		return nil, err
+	}
 	m := Membership{}
 	for _, ns := range namespaces {
-		m[ns.Inode] = ns.PIDs
+		m[ns.Inode] = slices.DeleteFunc(ns.PIDs, func(pid int) bool { return pid == os.Getpid() && ns.Inode != own })
 	}
 	return m, nil
 }

@@ -25,11 +25,17 @@ type Removal struct {
 	Force     bool // though processes are in it
 }
 
-// Remove ends the namespaces of full names: it destroys the objects and then the
+// Remove is RemoveAll of one name.
+func (r *Registry) Remove(name string, how Removal) (notes []string, err error) {
+	notes, failures := r.RemoveAll([]string{name}, how)
+	return notes, errors.Join(failures...)
+}
+
+// RemoveAll ends the namespaces of full names: it destroys the objects and then the
 // namespace, so the memory is free when it returns. One that was adopted only
 // loses its name. What cannot be removed is left, with a reason. Notes tell of
 // segments that are left, since somebody has attached them.
-func (r *Registry) Remove(how Removal, names ...string) (notes []string, failures []error) {
+func (r *Registry) RemoveAll(names []string, how Removal) (notes []string, failures []error) {
 	err := r.change(func() error {
 		members, err := Members()
 		if err != nil {

@@ -56,23 +56,36 @@ func Wait(ns *Namespace) error {
 			return nil
 		}
 		for _, pid := range pids {
-			if err := waitPID(pid); err != nil {
+			// It may also leave the namespace, which nothing tells.
+			if _, err := ends(pid, time.Second); err != nil {
 				return err
 			}
 		}
 	}
 }
 
-// waitPID waits until a process has ended, or for a while: it may also leave
-// the namespace, which nothing tells.
-func waitPID(pid int) error {
+// ends reports whether a process ends within a time.
+func ends(pid int, within time.Duration) (bool, error) {
 	pidfd, err := unix.PidfdOpen(pid, 0)
 	if err == unix.ESRCH {
-		return nil
+		return true, nil
 	}
 	if err != nil {
-		return err
+		return false, err
 	}
 	defer unix.Close(pidfd)
-	return wait(pidfd, time.Second)
+	return wait(pidfd, within)
+}
+
+// lasting returns the processes of those in a namespace that are not about to
+// end, as they are when somebody has just killed them.
+func lasting(ns *Namespace, pids []int) ([]int, error) {
+	const moment = 100 * time.Millisecond
+	for _, pid := range pids {
+		if ended, err := ends(pid, moment); err != nil || !ended {
+			return pids, err
+		}
+	}
+	members, err := Members()
+	return members.In(ns), err
 }

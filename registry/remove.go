@@ -101,7 +101,14 @@ func (r *Registry) doomed(name string, how Removal, members Membership) ([]*Name
 		return doomed, nil
 	}
 	for _, ns := range doomed {
-		if in := members.In(ns); len(in) > 0 && !ns.Adopted {
+		if ns.Adopted {
+			continue
+		}
+		in, err := lasting(ns, members.In(ns))
+		if err != nil {
+			return nil, err
+		}
+		if len(in) > 0 {
 			return nil, fmt.Errorf("%s in %s; end what runs there, or use -f to leave it in a namespace without objects and name", are(Commands(in)), ns.Name)
 		}
 	}
@@ -298,7 +305,8 @@ func (h *Holder) end() error {
 	if err := unix.PidfdSendSignal(pidfd, unix.SIGKILL, nil, 0); err != nil && err != unix.ESRCH {
 		return h.endFailure(err)
 	}
-	return wait(pidfd, -time.Millisecond)
+	_, err = wait(pidfd, -time.Millisecond)
+	return err
 }
 
 func (h *Holder) endFailure(err error) error {
@@ -306,12 +314,12 @@ func (h *Holder) endFailure(err error) error {
 }
 
 // wait waits until a process has ended, or for so long; for ever if that is
-// negative.
-func wait(pidfd int, timeout time.Duration) error {
+// negative. It reports whether the process has ended.
+func wait(pidfd int, timeout time.Duration) (bool, error) {
 	for {
-		_, err := unix.Poll([]unix.PollFd{{Fd: int32(pidfd), Events: unix.POLLIN}}, int(timeout.Milliseconds()))
+		n, err := unix.Poll([]unix.PollFd{{Fd: int32(pidfd), Events: unix.POLLIN}}, int(timeout.Milliseconds()))
 		if err != unix.EINTR {
-			return err
+			return n > 0, err
 		}
 	}
 }

@@ -46,7 +46,7 @@ func (r *Registry) Adopt(name string, pid int) error {
 
 func (r *Registry) keepAdopted(ns *Namespace, parts launch.Parts, making string) (*launch.Holder, error) {
 	if r.mounted {
-		return nil, r.keepByMounts(ns, making, func(hidden string) (ipc, mounts *os.File, err error) {
+		return nil, r.keepByMounts(ns, making, nil, func(hidden string) (ipc, mounts *os.File, err error) {
 			if mounts, err = launch.MakeFrom(parts, hidden); err != nil {
 				return nil, nil, err
 			}

@@ -181,13 +181,18 @@ func (r *Registry) settle() error {
 	return writeFile(r.path(homeFile), []byte(own.String()))
 }
 
-// bindItself makes a directory a mount point, of that propagation.
+// bindItself makes a directory a mount point, of that propagation. What it has
+// inherited from the mount around it goes first: where that is shared, every
+// mount namespace of a name, which follows it, would get the mounts of all
+// other names.
 func bindItself(dir string, propagation uintptr) error {
 	err := unix.Mount("", dir, "", propagation, "")
 	if err == unix.EINVAL { // it is no mount point
 		err = unix.Mount(dir, dir, "", unix.MS_BIND, "")
-		if err == nil {
-			err = unix.Mount("", dir, "", propagation, "")
+		for _, flags := range [...]uintptr{unix.MS_PRIVATE, propagation} {
+			if err == nil {
+				err = unix.Mount("", dir, "", flags, "")
+			}
 		}
 	}
 	if err != nil {

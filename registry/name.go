@@ -85,21 +85,27 @@ func Shown(current, full string) string {
 	return "/" + full
 }
 
-// shown is [Shown] for the caller, who has the lock.
+// shown is [Shown] for the caller, who may have the lock.
 func (r *Registry) shown(full string) string {
 	own, err := ipcns.Current()
 	if err != nil {
 		return full
 	}
 	defer own.Close()
-	if own.Initial() {
+	if own.Initial() || !r.mayHaveName(own.Inode()) {
 		return full
 	}
-	names, err := r.below("")
+	err = r.atHome(func() error {
+		names, err := r.below("")
+		if err == nil {
+			full = Shown(identify(names, own), full)
+		}
+		return err
+	})
 	if err != nil {
-		return full
+		return "/" + full // which is what it is called everywhere
 	}
-	return Shown(identify(names, own), full)
+	return full
 }
 
 // parent returns the name of the namespace that one is inside, "" for none.

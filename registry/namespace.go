@@ -101,7 +101,7 @@ var errMissing = errors.New("no such name")
 // find returns an existing name's namespace, alive or not.
 func (r *Registry) find(name string) (*Namespace, error) {
 	if _, err := os.Lstat(r.path(name)); errors.Is(err, fs.ErrNotExist) {
-		return nil, &NameError{name, r.missing(name), errMissing}
+		return nil, &NameError{name, func() string { return r.missing(name) }, errMissing}
 	} else if err != nil {
 		return nil, fmt.Errorf("cannot look for %s: %w", name, cause(err, r.path(name)))
 	}
@@ -111,11 +111,11 @@ func (r *Registry) find(name string) (*Namespace, error) {
 // A NameError says what is the matter with a name.
 type NameError struct {
 	Name string
-	text string
+	say  func() string // what is to be done takes a look at other names
 	err  error
 }
 
-func (e *NameError) Error() string { return e.text }
+func (e *NameError) Error() string { return e.say() }
 
 func (e *NameError) Unwrap() error { return e.err }
 

@@ -9,7 +9,6 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
@@ -25,11 +24,17 @@ type Removal struct {
 	Force     bool // though processes are in it
 }
 
-// Remove ends the namespaces of full names: it destroys the objects and then the
+// Remove is RemoveAll of one name.
+func (r *Registry) Remove(name string, how Removal) (notes []string, err error) {
+	notes, failures := r.RemoveAll([]string{name}, how)
+	return notes, errors.Join(failures...)
+}
+
+// RemoveAll ends the namespaces of full names: it destroys the objects and then the
 // namespace, so the memory is free when it returns. One that was adopted only
 // loses its name. What cannot be removed is left, with a reason. Notes tell of
 // segments that are left, since somebody has attached them.
-func (r *Registry) Remove(how Removal, names ...string) (notes []string, failures []error) {
+func (r *Registry) RemoveAll(names []string, how Removal) (notes []string, failures []error) {
 	err := r.change(func() error {
 		members, err := Members()
 		if err != nil {
@@ -96,7 +101,14 @@ func (r *Registry) doomed(name string, how Removal, members Membership) ([]*Name
 		return doomed, nil
 	}
 	for _, ns := range doomed {
-		if in := members.In(ns); len(in) > 0 && !ns.Adopted {
+		if ns.Adopted {
+			continue
+		}
+		in, err := lasting(ns, members.In(ns))
+		if err != nil {
+			return nil, err
+		}
+		if len(in) > 0 {
 			return nil, fmt.Errorf("%s in %s; end what runs there, or use -f to leave it in a namespace without objects and name", are(Commands(in)), ns.Name)
 		}
 	}
@@ -293,7 +305,8 @@ func (h *Holder) end() error {
 	if err := unix.PidfdSendSignal(pidfd, unix.SIGKILL, nil, 0); err != nil && err != unix.ESRCH {
 		return h.endFailure(err)
 	}
-	return wait(pidfd, -time.Millisecond)
+	_, err = wait(pidfd, -time.Millisecond)
+	return err
 }
 
 func (h *Holder) endFailure(err error) error {
@@ -301,141 +314,12 @@ func (h *Holder) endFailure(err error) error {
 }
 
 // wait waits until a process has ended, or for so long; for ever if that is
-// negative.
-func wait(pidfd int, timeout time.Duration) error {
+// negative. It reports whether the process has ended.
+func wait(pidfd int, timeout time.Duration) (bool, error) {
 	for {
-		_, err := unix.Poll([]unix.PollFd{{Fd: int32(pidfd), Events: unix.POLLIN}}, int(timeout.Milliseconds()))
+		n, err := unix.Poll([]unix.PollFd{{Fd: int32(pidfd), Events: unix.POLLIN}}, int(timeout.Milliseconds()))
 		if err != unix.EINTR {
-			return err
+			return n > 0, err
 		}
 	}
-}
-
-// Rename gives a namespace, and with it what is inside, another full name.
-func (r *Registry) Rename(from, to string) error {
-	if err := Check(to); err != nil {
-		return err
-	}
-	err := r.change(func() error {
-		if _, err := r.find(from); err != nil {
-			return err
-		}
-		if Inside(to, from) {
-			return errors.New("a namespace cannot be inside itself")
-		}
-		if err := r.free(to); err != nil {
-			return err
-		}
-		return cause(renameNew(r.path(from), r.path(to)), r.path(to))
-	})
-	if err != nil {
-		return fmt.Errorf("cannot rename %s to %s: %w", from, to, err)
-	}
-	return nil
-}
-
-// renameNew renames a directory to what is not there.
-func renameNew(from, to string) error {
-	return unix.Renameat2(unix.AT_FDCWD, from, unix.AT_FDCWD, to, unix.RENAME_NOREPLACE)
-}
-
-// Prune removes the names whose namespaces have ended, and what commands that
-// were killed have left. Removed tells of each, and kept of what it left alone.
-func (r *Registry) Prune() (removed, kept []string, err error) {
-	if there, err := r.exists(); err != nil || !there {
-		return nil, nil, err
-	}
-	err = r.change(func() error {
-		if removed, err = r.pruneUnfinished(); err != nil {
-			return err
-		}
-		names, err := r.below("")
-		if err != nil {
-			return err
-		}
-		for _, ns := range slices.Backward(names) { // what is inside first
-			text := fmt.Sprintf("%s: %s", ns.Name, ns.Why)
-			inside, err := r.children(ns.Name)
-			switch {
-			case err != nil:
-				return err
-			case ns.State == Alive:
-				continue
-			case ns.State == Unknown:
-				kept = append(kept, text)
-				continue
-			case len(inside) > 0:
-				kept = append(kept, fmt.Sprintf("%s, but %s inside it", text, are(inside)))
-				continue
-			}
-			if _, err := r.retire([]*Namespace{ns}); err != nil {
-				return err
-			}
-			removed = append(removed, text)
-		}
-		return errors.Join(r.pruneMounts(), r.pruneIndex())
-	})
-	slices.Reverse(kept)
-	if err != nil {
-		return removed, kept, fmt.Errorf("cannot prune: %w", err)
-	}
-	return removed, kept, nil
-}
-
-// pruneUnfinished removes what was to become a name, and what has been one.
-func (r *Registry) pruneUnfinished() (removed []string, err error) {
-	for kind, what := range map[string]string{makingDir: "half made", endingDir: "half removed"} {
-		entries, err := os.ReadDir(r.path(kind))
-		if errors.Is(err, fs.ErrNotExist) {
-			continue
-		}
-		if err != nil {
-			return removed, fmt.Errorf("cannot list %w", cause(err, r.path(kind)))
-		}
-		for _, entry := range entries {
-			if err := r.finish(filepath.Join(kind, entry.Name())); err != nil {
-				return removed, err
-			}
-			removed = append(removed, "a namespace that a killed command has left "+what)
-		}
-	}
-	return removed, nil
-}
-
-// finish removes what a killed command has left at a path in the registry.
-func (r *Registry) finish(path string) error {
-	inside, err := r.below(path)
-	if err != nil {
-		return err
-	}
-	left := append([]*Namespace{r.load(r.path(path), path)}, inside...)
-	_, err = r.end(r.path(path), left)
-	return err
-}
-
-// pruneMounts removes the mount namespaces that no name has.
-func (r *Registry) pruneMounts() error {
-	entries, err := os.ReadDir(r.path(mountsDir))
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
-	}
-	if err != nil {
-		return fmt.Errorf("cannot list %w", cause(err, r.path(mountsDir)))
-	}
-	names, err := r.below("")
-	if err != nil {
-		return err
-	}
-	used := map[string]bool{}
-	for _, ns := range names {
-		used[strconv.FormatUint(ns.Mount, 10)] = true
-	}
-	for _, entry := range entries {
-		if !used[entry.Name()] {
-			if err := unbind(r.path(mountsDir, entry.Name())); err != nil {
-				return err
-			}
-		}
-	}
-	return nil
 }

@@ -79,10 +79,13 @@ func newMounts(cpu int) (mounts *os.File, id uint64, err error) {
 }
 
 // mountRun gives this mount namespace an empty /run, and the ordinary user a
-// place for names there.
+// place for names there. Mounts are shared, as systemd has it, but not with the
+// machine's.
 func mountRun() error {
-	if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""); err != nil {
-		return err
+	for _, propagation := range [...]uintptr{unix.MS_PRIVATE, unix.MS_SHARED} {
+		if err := unix.Mount("", "/", "", unix.MS_REC|propagation, ""); err != nil {
+			return err
+		}
 	}
 	if err := unix.Mount("proc", "/proc", "proc", 0, ""); err != nil {
 		return err

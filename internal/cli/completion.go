@@ -72,12 +72,17 @@ func completeName(cmd *cobra.Command, args []string, toComplete string) ([]strin
 
 // completeNames offers the names of the user for every argument.
 func completeNames(cmd *cobra.Command, args []string, toComplete string) (names []string, directive cobra.ShellCompDirective) {
-	all, err := registry.Open().List()
+	registered := registry.Open()
+	all, err := registered.List()
+	if err != nil {
+		return nil, cobra.ShellCompDirectiveError
+	}
+	current, err := registered.Current()
 	if err != nil {
 		return nil, cobra.ShellCompDirectiveError
 	}
 	for _, ns := range all {
-		names = append(names, ns.Name)
+		names = append(names, registry.Shown(current, ns.Name))
 	}
 	return names, cobra.ShellCompDirectiveNoFileComp
 }

@@ -3,6 +3,8 @@
 package cli
 
 import (
+	"runtime/debug"
+
 	"github.com/ipcns/ipcns/internal/run"
 	"github.com/spf13/cobra"
 )
@@ -31,16 +33,18 @@ a few kilobytes, and recorded in $XDG_RUNTIME_DIR/ipcns; they end with it.`,
 			if err != nil {
 				return wrongUsage("%w", err)
 			}
+			var fulls []string
 			for _, name := range args {
-				names, full, err := resolve(name)
+				_, full, err := resolve(name)
 				if err != nil {
 					return err
 				}
-				if err := names.Create(full, spec); err != nil {
-					return err
-				}
+				fulls = append(fulls, full)
 			}
-			return nil
+			// A collection waits, busily, while a holder is being started, and
+			// many names would take one every few.
+			debug.SetGCPercent(1000)
+			return run.Names().CreateAll(fulls, spec)
 		},
 	}
 	addSpecFlags(cmd, &request)

@@ -246,15 +246,16 @@ func (f *facts) processes() string {
 	return strings.Join(text, ", ")
 }
 
-// enterWith says how programs get into the namespace. For nsenter(1) there is no
-// way through a holder: the namespace belongs to a user namespace above its own.
+// enterWith says how programs get into the namespace. Through a holder it takes
+// root: the user namespace that an ordinary user would need too is the one
+// around the holder's, for which there is no file.
 func (f *facts) enterWith() string {
 	shown, err := displayed(*f.Name)
 	if err != nil {
 		shown = *f.Name
 	}
 	if f.Path == "" {
-		return fmt.Sprintf("ipcns exec %s CMD", shown)
+		return fmt.Sprintf("ipcns exec %s CMD, or as root nsenter -t %d -i -m CMD", shown, f.Holder)
 	}
 	return fmt.Sprintf("ipcns exec %s CMD, or nsenter --ipc=%s CMD", shown, f.Path)
 }

@@ -37,7 +37,7 @@ var mayNameNamespaces = sync.OnceValue(func() bool {
 
 // setupNames gives a script names of its own: as root in a /run that nobody
 // else sees, and as an ordinary user, whom the program user becomes as well, in
-// an XDG_RUNTIME_DIR below $WORK. A script that leaves what keeps a namespace
+// an XDG_RUNTIME_DIR below $WORK. $NAMES is where they are. A script that leaves what keeps a namespace
 // fails.
 func setupNames(env *testscript.Env) error {
 	dir := filepath.Join(env.WorkDir, ".run")
@@ -45,6 +45,10 @@ func setupNames(env *testscript.Env) error {
 		return err
 	}
 	env.Setenv("XDG_RUNTIME_DIR", dir)
+	env.Setenv("NAMES", filepath.Join(dir, "ipcns"))
+	if os.Geteuid() == 0 {
+		env.Setenv("NAMES", "/run/ipcns")
+	}
 	env.Defer(func() {
 		if left := endNames(env.WorkDir); len(left) > 0 {
 			env.T().Fatal("the script has left " + strings.Join(left, ", and "))

@@ -36,7 +36,7 @@ says why. One that "ipcns adopt" has named only loses its name.`,
 				}
 				fulls = append(fulls, full)
 			}
-			notes, failures := names.Remove(how, fulls...)
+			notes, failures := names.RemoveAll(fulls, how)
 			for _, note := range notes {
 				fmt.Fprintln(cmd.ErrOrStderr(), "ipcns: "+oneline.Of(note))
 			}

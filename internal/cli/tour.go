@@ -15,6 +15,7 @@ import (
 	"os/signal"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/ipcns/ipcns/host"
@@ -28,14 +29,15 @@ func newTour() *cobra.Command {
 	return &cobra.Command{
 		Use:   "tour",
 		Short: "Tell the story of IPC namespaces, live, on this machine",
-		Long: `Tell what an IPC namespace is in six steps. Each runs the commands that it
+		Long: `Tell what an IPC namespace is in seven steps. Each runs the commands that it
 prints and checks what came out; a step that does not come out as told ends the
-tour with exit status 1. It needs no privilege but that of "ipcns run", and
-leaves nothing behind.`,
+tour with exit status 1. It needs no privilege but that of "ipcns run", does not
+touch your names, and leaves none behind.`,
 		Example: "  ipcns tour",
 		Args:    noArguments,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			ctx, stop := signal.NotifyContext(context.Background(), unix.SIGINT, unix.SIGTERM)
+			// The last two, too, would end it with a name left behind.
+			ctx, stop := signal.NotifyContext(context.Background(), unix.SIGINT, unix.SIGTERM, unix.SIGHUP, unix.SIGPIPE)
 			defer stop()
 			return takeTour(ctx, cmd.OutOrStdout())
 		},
@@ -49,7 +51,7 @@ const stepTimeout = 30 * time.Second
 type tour struct {
 	ctx  context.Context // ends with the first signal to end
 	out  io.Writer
-	env  []string // in which ipcns is this program
+	env  []string // in which ipcns is this program, and an ordinary user has other names
 	key  string   // of a queue that the host does not have
 	step int
 }
@@ -64,8 +66,13 @@ func takeTour(ctx context.Context, out io.Writer) error {
 		return err
 	}
 	defer remove()
-	t := &tour{ctx: ctx, out: out, key: key, env: append(os.Environ(), "PATH="+bin+":"+os.Getenv("PATH"))}
-	for _, scene := range []func() error{t.host, t.newNamespace, t.oneNamespace, t.twoNamespaces, t.nested, t.hostAgain} {
+	names, err := os.MkdirTemp("", "ipcns-tour-names-")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(names)
+	t := &tour{ctx: ctx, out: out, key: key, env: append(os.Environ(), "PATH="+bin+":"+os.Getenv("PATH"), "XDG_RUNTIME_DIR="+names)}
+	for _, scene := range []func() error{t.host, t.newNamespace, t.oneNamespace, t.twoNamespaces, t.nested, t.named, t.hostAgain} {
 		if err := scene(); err != nil {
 			return fmt.Errorf("the tour ends at step %d: %w", t.step, cmp.Or(ctx.Err(), err))
 		}
@@ -175,6 +182,43 @@ func (t *tour) nested() error {
 	return nil
 }
 
+func (t *tour) named() error {
+	t.begin("A namespace with a name stays without a program in it, and programs come back:")
+	name := fmt.Sprintf("tour-%d", os.Getpid())
+	defer t.end(name)
+	if err := t.runToTheEnd("ipcns create " + name); err != nil {
+		return err
+	}
+	if _, err := t.run(fmt.Sprintf("ipcns exec %s ipcns msg create %s", name, t.key)); err != nil {
+		return err
+	}
+	output, err := t.run(fmt.Sprintf("ipcns exec %s ipcns ipcs -q", name))
+	if err != nil {
+		return err
+	}
+	if strings.Count(output, "\n0x") != 1 {
+		return errors.New("the queue is not there")
+	}
+	t.tell(fmt.Sprintf("A program in it makes another inside, which is db in there and %s/db out here,\nand as empty as any:", name))
+	if err := t.runToTheEnd(fmt.Sprintf("ipcns exec %s ipcns create db", name)); err != nil {
+		return err
+	}
+	output, err = t.run(fmt.Sprintf("ipcns ipcs -q -n %s/db", name))
+	if err != nil {
+		return err
+	}
+	if strings.Contains(output, "\n0x") {
+		return errors.New("the inner namespace has a queue")
+	}
+	t.tell("Both end when somebody says so, with all that is in them:")
+	return t.runToTheEnd("ipcns rm -r " + name)
+}
+
+// end removes the name, if it is still there.
+func (t *tour) end(name string) {
+	t.shell(context.WithoutCancel(t.ctx), "ipcns rm -r -f "+name).Run()
+}
+
 func (t *tour) hostAgain() error {
 	t.begin("Nothing of all this was to be seen here, and nothing of it is left:")
 	output, err := t.run("ipcns ipcs -q")
@@ -236,6 +280,19 @@ func (t *tour) run(line string) (string, error) {
 	cmd.Stderr = cmd.Stdout
 	err := cmd.Run()
 	return output.String(), err
+}
+
+// runToTheEnd is run for what should not be left half done. It goes on when the
+// tour is told to end.
+func (t *tour) runToTheEnd(line string) error {
+	t.show(line)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(t.ctx), stepTimeout)
+	defer cancel()
+	cmd := t.shell(ctx, line)
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // a terminal interrupts its foreground group
+	output, err := cmd.CombinedOutput()
+	t.out.Write(output)
+	return err
 }
 
 // start prints a command that goes on, waits until it has printed ready, and

@@ -81,10 +81,10 @@ func takeShm(source arg, own, tree int) []call {
 	}
 	return []call{
 		{number: unix.SYS_OPENAT, args: []arg{number(unix.AT_FDCWD), text("/proc/thread-self/ns/mnt"), number(unix.O_RDONLY | unix.O_CLOEXEC)}, pass: true, step: s},
-		{number: unix.SYS_DUP3, args: []arg{{}, number(own), number(unix.O_CLOEXEC)}, step: s},
+		{number: unix.SYS_DUP3, args: []arg{{}, number(own), number(unix.O_CLOEXEC)}, spend: true, step: s},
 		enter(source),
 		{number: unix.SYS_OPEN_TREE, args: []arg{number(unix.AT_FDCWD), text(shmPath), number(unix.OPEN_TREE_CLONE | unix.OPEN_TREE_CLOEXEC)}, pass: true, step: s},
-		{number: unix.SYS_DUP3, args: []arg{{}, number(tree), number(unix.O_CLOEXEC)}, step: s},
+		{number: unix.SYS_DUP3, args: []arg{{}, number(tree), number(unix.O_CLOEXEC)}, spend: true, step: s},
 		enter(number(own)),
 		{number: unix.SYS_MOVE_MOUNT, args: []arg{number(tree), text(""), number(unix.AT_FDCWD), text(shmPath), number(unix.MOVE_MOUNT_F_EMPTY_PATH)}, step: s},
 	}

@@ -7,6 +7,8 @@ import (
 	"runtime"
 	"syscall"
 	"unsafe"
+
+	"golang.org/x/sys/unix"
 )
 
 // A call is one system call of a plan.
@@ -14,6 +16,7 @@ type call struct {
 	number uintptr
 	args   []arg
 	pass   bool          // its result is the first argument of the next call
+	spend  bool          // run closes the first argument, which was passed; execve does where the stub makes the call
 	result []byte        // its result is stored here, in 8 bytes
 	except syscall.Errno // an error that is none
 	step   step          // what the call is for
@@ -54,6 +57,9 @@ func run(calls []call) error {
 		}
 		result, _, errno := syscall.RawSyscall6(c.number, args[0], args[1], args[2], args[3], args[4], args[5])
 		runtime.KeepAlive(c)
+		if c.spend && len(passed) > 0 {
+			unix.Close(int(passed[0].number))
+		}
 		passed = nil
 		if errno != 0 && errno != c.except {
 			return c.step.failure(errno)

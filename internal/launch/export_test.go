@@ -28,3 +28,6 @@ func StubSize() int {
 
 // StubName returns the name of the function that the stub's code begins.
 func StubName() string { return runtime.FuncForPC(uintptr(stubCode())).Name() }
+
+// Forsake closes what the holder waits for, as the end of its maker does.
+func (h *Holder) Forsake() { h.side.goOn.Close() }

@@ -51,6 +51,18 @@ func makeMounts(ns Namespace, hidden string) (*os.File, error) {
 	return openMountsWithout(hidden)
 }
 
+// MountsWithout makes a mount namespace like the caller's, without a mount
+// point, for [Make] to be called in. The calling thread is in it then, and
+// should end.
+func MountsWithout(hidden string) (*os.File, error) {
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	if err := run(newMount); err != nil {
+		return nil, err
+	}
+	return openMountsWithout(hidden)
+}
+
 // openMountsWithout opens the calling thread's mount namespace, when a mount
 // point is none there any more.
 func openMountsWithout(hidden string) (*os.File, error) {
@@ -112,15 +124,35 @@ func hold(calls []call, files ...*os.File) (*Holder, error) {
 
 // Release lets the holder outlive the caller.
 func (h *Holder) Release() error {
-	h.side.goOn.Close()
+	h.side.goOn.Write([]byte{0}) // which fails only where reading does
 	if err := h.side.read(nil); err != nil {
 		h.side.end()
 		return err
 	}
 	h.side.close()
 	runtime.UnlockOSThread()
-	go h.side.process.Wait() // it may end before the caller does
+	h.reap()
 	return nil
+}
+
+// reap waits for the process, which may end before the caller does. It takes no
+// thread, of which many holders would take many.
+func (h *Holder) reap() {
+	pidfd, err := unix.PidfdOpen(h.PID, unix.PIDFD_NONBLOCK)
+	if err != nil { // before Linux 5.10
+		go h.side.process.Wait()
+		return
+	}
+	h.side.process.Release()
+	file := os.NewFile(uintptr(pidfd), "holder")
+	go func() {
+		defer file.Close()
+		if conn, err := file.SyscallConn(); err == nil {
+			conn.Read(func(fd uintptr) bool {
+				return unix.Waitid(unix.P_PIDFD, int(fd), nil, unix.WEXITED, nil) != unix.EAGAIN
+			})
+		}
+	}()
 }
 
 // End ends the holder before it is released.

@@ -8,10 +8,12 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"path/filepath"
+	"slices"
+	"strings"
 
 	"github.com/ipcns/ipcns/internal/sys"
 	"github.com/ipcns/ipcns/internal/thread"
+	"github.com/ipcns/ipcns/kernel"
 	"golang.org/x/sys/unix"
 )
 
@@ -23,7 +25,7 @@ type Contents struct {
 	highest [3]uint64 // indexes of queues, sets, segments
 }
 
-// lookMount is where a look mounts the file system of the POSIX queues, in a
+// lookMount is where a side mounts the file system of the POSIX queues, in a
 // mount namespace of its own: a directory that every machine has.
 const lookMount = "/proc"
 
@@ -34,22 +36,42 @@ func Look(owner, ipc *os.File) (Contents, error) {
 		return lookDirectly(ipc)
 	}
 	info := newInfo()
-	s, err := startSide(append(enterBeside, info.calls()...), []call{exitGroup(0)}, info.results(), owner, ipc)
+	calls := slices.Concat(enterBeside, newMount, []call{mountMqueue(lookMount)}, info.calls())
+	s, err := startSide(calls, []call{exitGroup(0)}, info.results(), owner, ipc)
 	if err != nil {
 		return Contents{}, err
 	}
 	defer s.end()
-	return info.contents(s.root() + lookMount)
+	contents, err := info.contents()
+	if err != nil {
+		return Contents{}, err
+	}
+	entries, err := os.ReadDir(s.root() + lookMount)
+	if err != nil {
+		return Contents{}, fmt.Errorf("cannot list the POSIX message queues of a namespace: %w", err)
+	}
+	for _, entry := range entries {
+		contents.Mqueues = append(contents.Mqueues, entry.Name())
+	}
+	return contents, nil
 }
 
+// lookDirectly looks from a thread there. With the privilege for that, POSIX
+// queues are listed without a mount namespace, which would take most of the
+// time.
 func lookDirectly(ipc *os.File) (contents Contents, err error) {
 	info := newInfo()
 	err = thread.Do(func() error {
-		calls := append([]call{enterIPC(int(ipc.Fd()))}, info.calls()...)
-		if err := run(calls); err != nil {
+		if err := run(append([]call{enterIPC(int(ipc.Fd()))}, info.calls()...)); err != nil {
 			return err
 		}
-		contents, err = info.contents(lookMount)
+		if contents, err = info.contents(); err != nil {
+			return err
+		}
+		queues, err := kernel.System{}.MqList()
+		for _, queue := range queues {
+			contents.Mqueues = append(contents.Mqueues, strings.TrimPrefix(queue.Name, "/"))
+		}
 		return err
 	})
 	return contents, err
@@ -85,16 +107,15 @@ func newInfo() *info {
 func (i *info) results() [][]byte { return append(i.structures[:], i.highest[:]...) }
 
 func (i *info) calls() []call {
-	return append(append([]call{}, newMount...), mountMqueue(lookMount),
-		call{number: unix.SYS_MSGCTL, args: []arg{{}, number(sys.MsgInfo), memory(i.structures[0])}, result: i.highest[0], step: stepLook},
-		call{number: unix.SYS_SEMCTL, args: []arg{{}, {}, number(sys.SemInfo), memory(i.structures[1])}, result: i.highest[1], step: stepLook},
-		call{number: unix.SYS_SHMCTL, args: []arg{{}, number(sys.ShmInfo), memory(i.structures[2])}, result: i.highest[2], step: stepLook},
-	)
+	return []call{
+		{number: unix.SYS_MSGCTL, args: []arg{{}, number(sys.MsgInfo), memory(i.structures[0])}, result: i.highest[0], step: stepLook},
+		{number: unix.SYS_SEMCTL, args: []arg{{}, {}, number(sys.SemInfo), memory(i.structures[1])}, result: i.highest[1], step: stepLook},
+		{number: unix.SYS_SHMCTL, args: []arg{{}, number(sys.ShmInfo), memory(i.structures[2])}, result: i.highest[2], step: stepLook},
+	}
 }
 
-// contents reads what the calls have brought. The mount of the POSIX queues is
-// seen at the directory.
-func (i *info) contents(mqueues string) (Contents, error) {
+// contents reads what the calls have brought.
+func (i *info) contents() (Contents, error) {
 	var msg sys.MsgInfoDS
 	var sem sys.SemInfoDS
 	var shm sys.ShmInfoDS
@@ -106,13 +127,6 @@ func (i *info) contents(mqueues string) (Contents, error) {
 	c := Contents{Queues: int(msg.Pool), Sets: int(sem.Usz), Segments: int(shm.UsedIDs)}
 	for kind, highest := range i.highest {
 		c.highest[kind] = binary.NativeEndian.Uint64(highest)
-	}
-	entries, err := os.ReadDir(filepath.Clean(mqueues))
-	if err != nil {
-		return Contents{}, fmt.Errorf("cannot list the POSIX message queues of a namespace: %w", err)
-	}
-	for _, entry := range entries {
-		c.Mqueues = append(c.Mqueues, entry.Name())
 	}
 	return c, nil
 }

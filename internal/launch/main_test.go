@@ -31,6 +31,9 @@ func TestMain(m *testing.M) {
 		showInside: showWhereItIs,
 		find:       findForNobody,
 		watchDev:   watchDuringLaunch,
+		fill:       fillNamespace,
+		empty:      emptyNamespace,
+		hold:       holdAndWait,
 	})
 	leak.Main(m)
 }

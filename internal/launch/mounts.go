@@ -81,7 +81,7 @@ func planDev(inUser bool) (calls []call, release func(), err error) {
 	}
 	calls = []call{
 		open,
-		{number: unix.SYS_DUP3, args: []arg{{}, number(fd), number(unix.O_CLOEXEC)}, step: stepDev},
+		{number: unix.SYS_DUP3, args: []arg{{}, number(fd), number(unix.O_CLOEXEC)}, spend: true, step: stepDev},
 		mount("tmpfs", devPath, unix.MS_NOSUID, "mode=755"),
 		place(mqueuePath, true),
 	}

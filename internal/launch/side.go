@@ -17,7 +17,7 @@ import (
 // so, and waits to be told to go on. Until then it ends with this process.
 type side struct {
 	process *os.Process
-	goOn    *os.File // at its end the process goes on
+	goOn    *os.File // a byte lets the process go on, and the end does not
 	said    *os.File
 	failed  *os.File
 }
@@ -27,6 +27,14 @@ const sideFile = 3
 
 // doneCall is how a side says that its calls are done.
 var doneCall = call{number: unix.SYS_WRITE, args: []arg{number(1), text("."), number(1)}, step: stepSelf}
+
+// waitToGoOn reads a byte. The end of the file may be that of this process,
+// whose signal to the side can come later: then the second call, which does
+// nothing to descriptor 1, fails on descriptor 0, which is for reading.
+var waitToGoOn = []call{
+	{number: unix.SYS_READ, args: []arg{number(0), memory(make([]byte, 1)), number(1)}, pass: true, step: stepSelf},
+	{number: unix.SYS_WRITE, args: []arg{{}, text("."), {}}, step: stepSelf},
+}
 
 // startSide starts a side that makes the calls and, when told to go on, those
 // in after; the last of these must not return. The caller stays on its thread,
@@ -78,8 +86,7 @@ func sideStub(calls, after []call, results [][]byte) (int, error) {
 	for _, result := range results {
 		plan = append(plan, call{number: unix.SYS_WRITE, args: []arg{number(1), memory(result), number(len(result))}, step: stepSelf})
 	}
-	wait := call{number: unix.SYS_READ, args: []arg{number(0), memory(make([]byte, 1)), number(1)}, step: stepSelf}
-	file, err := stubFile(layOutSide(append(append(plan, wait), after...)))
+	file, err := stubFile(layOutSide(append(append(plan, waitToGoOn...), after...)))
 	if err != nil {
 		return -1, err
 	}

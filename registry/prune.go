@@ -1,0 +1,114 @@
+//go:build linux
+
+package registry
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+)
+
+// Prune removes the names whose namespaces have ended, and what commands that
+// were killed have left. Removed tells of each, and kept of what it left alone.
+func (r *Registry) Prune() (removed, kept []string, err error) {
+	if there, err := r.exists(); err != nil || !there {
+		return nil, nil, err
+	}
+	err = r.change(func() error {
+		if removed, err = r.pruneUnfinished(); err != nil {
+			return err
+		}
+		names, err := r.below("")
+		if err != nil {
+			return err
+		}
+		for _, ns := range slices.Backward(names) { // what is inside first
+			text := fmt.Sprintf("%s: %s", ns.Name, ns.Why)
+			inside, err := r.children(ns.Name)
+			switch {
+			case err != nil:
+				return err
+			case ns.State == Alive:
+				continue
+			case ns.State == Unknown:
+				kept = append(kept, text)
+				continue
+			case len(inside) > 0:
+				kept = append(kept, fmt.Sprintf("%s, but %s inside it", text, are(inside)))
+				continue
+			}
+			if _, err := r.retire([]*Namespace{ns}); err != nil {
+				return err
+			}
+			removed = append(removed, text)
+		}
+		return errors.Join(r.pruneMounts(), r.pruneIndex())
+	})
+	slices.Reverse(kept)
+	if err != nil {
+		return removed, kept, fmt.Errorf("cannot prune: %w", err)
+	}
+	return removed, kept, nil
+}
+
+// pruneUnfinished removes what was to become a name, and what has been one.
+func (r *Registry) pruneUnfinished() (removed []string, err error) {
+	for kind, what := range map[string]string{makingDir: "half made", endingDir: "half removed"} {
+		entries, err := os.ReadDir(r.path(kind))
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		if err != nil {
+			return removed, fmt.Errorf("cannot list %w", cause(err, r.path(kind)))
+		}
+		for _, entry := range entries {
+			if err := r.finish(filepath.Join(kind, entry.Name())); err != nil {
+				return removed, err
+			}
+			removed = append(removed, "a namespace that a killed command has left "+what)
+		}
+	}
+	return removed, nil
+}
+
+// finish removes what a killed command has left at a path in the registry.
+func (r *Registry) finish(path string) error {
+	inside, err := r.below(path)
+	if err != nil {
+		return err
+	}
+	left := append([]*Namespace{r.load(r.path(path), path)}, inside...)
+	_, err = r.end(r.path(path), left)
+	return err
+}
+
+// pruneMounts removes the mount namespaces that no name has.
+func (r *Registry) pruneMounts() error {
+	entries, err := os.ReadDir(r.path(mountsDir))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("cannot list %w", cause(err, r.path(mountsDir)))
+	}
+	names, err := r.below("")
+	if err != nil {
+		return err
+	}
+	used := map[string]bool{}
+	for _, ns := range names {
+		used[strconv.FormatUint(ns.Mount, 10)] = true
+	}
+	for _, entry := range entries {
+		if !used[entry.Name()] {
+			if err := unbind(r.path(mountsDir, entry.Name())); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}

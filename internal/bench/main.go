@@ -76,6 +76,8 @@ func bench(ipcns string) error {
 		return t.listInside()
 	case onlyCalls:
 		return t.compareInside(dir)
+	case onlyUserspace:
+		return compareUserspaceHere()
 	case onlyNames:
 		return t.compareNamesHere(dir)
 	}
@@ -89,7 +91,10 @@ func bench(ipcns string) error {
 	if err := t.compareNames(); err != nil {
 		return err
 	}
-	return t.compareCalls()
+	if err := t.compareCalls(); err != nil {
+		return err
+	}
+	return t.compareUserspace()
 }
 
 func removeWhenInterrupted(dir string) {

@@ -33,16 +33,24 @@ type Event struct {
 // may not call it.
 type Observer func(Event)
 
+// An act is what a task does to which object, as in [Event].
+type act struct {
+	call string
+	id   int
+	key  ipc.Key
+	name string
+}
+
 // A begun operation holds the namespace's lock.
 type begun struct {
-	task  *Task
-	event Event
+	task *Task
+	act
 }
 
 // begin takes the lock for an operation.
-func (t *Task) begin(event Event) begun {
+func (t *Task) begin(a act) begun {
 	t.ns.mu.Lock()
-	return begun{t, event}
+	return begun{t, a}
 }
 
 // end gives the lock back. It gives the error, which is nil or an errno, the
@@ -50,27 +58,27 @@ func (t *Task) begin(event Event) begun {
 func (b begun) end(err *error) {
 	var errno syscall.Errno
 	if *err != nil && errors.As(*err, &errno) {
-		*err = os.NewSyscallError(b.event.Call, errno)
+		*err = os.NewSyscallError(b.call, errno)
 	}
-	b.task.observe(b.event, *err)
+	if b.task.ns.observer != nil {
+		b.task.observe(b.act, *err, 0)
+	}
 	b.task.ns.mu.Unlock()
 }
 
 // done is end for an operation that needs no defer.
 func (b begun) done(errno syscall.Errno) error {
-	err := failed(b.event.Call, errno)
-	b.task.observe(b.event, err)
+	err := failed(b.call, errno)
+	if b.task.ns.observer != nil {
+		b.task.observe(b.act, err, 0)
+	}
 	b.task.ns.mu.Unlock()
 	return err
 }
 
-// observe tells the observer of an operation that is over.
-func (t *Task) observe(event Event, err error) {
-	if t.ns.observer == nil {
-		return
-	}
-	event.Time, event.Task, event.Err = t.ns.clock.Now(), t, err
-	t.ns.observer(event)
+// observe tells the observer, which there is, of an operation that is over.
+func (t *Task) observe(a act, err error, slept time.Duration) {
+	t.ns.observer(Event{Time: t.ns.clock.Now(), Task: t, Call: a.call, ID: a.id, Key: a.key, Name: a.name, Err: err, Slept: slept})
 }
 
 // outcome returns errno as an error, nil for 0.

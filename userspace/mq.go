@@ -149,7 +149,7 @@ const accessMode = syscall.O_RDONLY | syscall.O_WRONLY | syscall.O_RDWR | 3
 
 // MqOpen is mq_open(2).
 func (t *Task) MqOpen(name string, flags int, mode uint32, attr *ipc.MqAttr) (_ ipc.Mqd, err error) {
-	defer t.begin(Event{Call: "mq_open", Name: name}).end(&err)
+	defer t.begin(act{call: "mq_open", name: name}).end(&err)
 	d, errno := t.mqOpen(name, flags, mode, attr)
 	if errno != 0 {
 		return nil, outcome(errno)
@@ -250,7 +250,7 @@ func mqBytes(maxmsg, msgsize int64) uint64 {
 
 // MqUnlink is mq_unlink(2).
 func (t *Task) MqUnlink(name string) (err error) {
-	defer t.begin(Event{Call: "mq_unlink", Name: name}).end(&err)
+	defer t.begin(act{call: "mq_unlink", name: name}).end(&err)
 	ns := t.ns
 	name, errno := mqName(name)
 	q := ns.mqueues.byName[name]
@@ -270,13 +270,13 @@ func (t *Task) MqUnlink(name string) (err error) {
 
 // MqCount returns how many POSIX queues have a name.
 func (t *Task) MqCount() (_ int, err error) {
-	defer t.begin(Event{Call: "readdir"}).end(&err)
+	defer t.begin(act{call: "readdir"}).end(&err)
 	return len(t.ns.mqueues.byName), nil
 }
 
 // MqList returns the POSIX queues by name.
 func (t *Task) MqList() (_ []ipc.MqueueStat, err error) {
-	defer t.begin(Event{Call: "readdir"}).end(&err)
+	defer t.begin(act{call: "readdir"}).end(&err)
 	queues := make([]ipc.MqueueStat, 0, len(t.ns.mqueues.byName))
 	for _, q := range t.ns.mqueues.byName {
 		queues = append(queues, t.mqStat(q))

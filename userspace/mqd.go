@@ -40,10 +40,10 @@ type mqSleeper struct {
 
 // sleep parks the call in a list, behind those that are as nice (SEMANTICS
 // A.7.8), gives the lock back, and waits.
-func (s *mqSleeper) sleep(ctx context.Context, event Event, d *mqd, l *list[*mqSleeper]) error {
+func (s *mqSleeper) sleep(ctx context.Context, a act, d *mqd, l *list[*mqSleeper]) error {
 	s.mqd = d
 	s.waits.value = s
-	s.park(d.task, event, s.waits.remove)
+	s.park(d.task, a, s.waits.remove)
 	at := l.last
 	for at != nil && at.value.task.Nice > d.task.Nice {
 		at = at.prev
@@ -56,7 +56,7 @@ func (s *mqSleeper) sleep(ctx context.Context, event Event, d *mqd, l *list[*mqS
 // Timedsend is mq_timedsend(2).
 func (d *mqd) Timedsend(ctx context.Context, message []byte, priority uint) error {
 	q := d.queue
-	b := d.task.begin(Event{Call: "mq_timedsend", Name: q.name})
+	b := d.task.begin(act{call: "mq_timedsend", name: q.name})
 	var errno syscall.Errno
 	switch {
 	case priority >= maxPriority:
@@ -75,7 +75,7 @@ func (d *mqd) Timedsend(ctx context.Context, message []byte, priority uint) erro
 		errno = syscall.EAGAIN
 	default:
 		s := &mqSleeper{text: message, priority: priority}
-		return s.sleep(ctx, b.event, d, &q.senders)
+		return s.sleep(ctx, b.act, d, &q.senders)
 	}
 	return b.done(errno)
 }
@@ -83,7 +83,7 @@ func (d *mqd) Timedsend(ctx context.Context, message []byte, priority uint) erro
 // Timedreceive is mq_timedreceive(2).
 func (d *mqd) Timedreceive(ctx context.Context, buffer []byte) (n int, priority uint, err error) {
 	q := d.queue
-	b := d.task.begin(Event{Call: "mq_timedreceive", Name: q.name})
+	b := d.task.begin(act{call: "mq_timedreceive", name: q.name})
 	var errno syscall.Errno
 	switch {
 	case d.closed, d.access != syscall.O_RDONLY && d.access != syscall.O_RDWR:
@@ -101,7 +101,7 @@ func (d *mqd) Timedreceive(ctx context.Context, buffer []byte) (n int, priority 
 		errno = syscall.EAGAIN
 	default:
 		s := &mqSleeper{text: buffer}
-		if err := s.sleep(ctx, b.event, d, &q.receivers); err != nil {
+		if err := s.sleep(ctx, b.act, d, &q.receivers); err != nil {
 			return 0, 0, err
 		}
 		return s.n, s.priority, nil
@@ -126,7 +126,7 @@ func (r *registration) fire() {
 // Notify is mq_notify(2).
 func (d *mqd) Notify(f func()) (cancel func() error, err error) {
 	ns := d.task.ns
-	defer d.task.begin(Event{Call: "mq_notify", Name: d.queue.name}).end(&err)
+	defer d.task.begin(act{call: "mq_notify", name: d.queue.name}).end(&err)
 	switch {
 	case d.closed:
 		return nil, syscall.EBADF
@@ -148,7 +148,7 @@ func (d *mqd) Notify(f func()) (cancel func() error, err error) {
 
 // Getattr is mq_getattr(3).
 func (d *mqd) Getattr() (_ ipc.MqAttr, err error) {
-	defer d.task.begin(Event{Call: "mq_getsetattr", Name: d.queue.name}).end(&err)
+	defer d.task.begin(act{call: "mq_getsetattr", name: d.queue.name}).end(&err)
 	if d.closed {
 		return ipc.MqAttr{}, outcome(syscall.EBADF)
 	}
@@ -165,7 +165,7 @@ func (d *mqd) attr() ipc.MqAttr {
 
 // SetNonblock is mq_setattr(3).
 func (d *mqd) SetNonblock(nonblock bool) (_ ipc.MqAttr, err error) {
-	defer d.task.begin(Event{Call: "mq_getsetattr", Name: d.queue.name}).end(&err)
+	defer d.task.begin(act{call: "mq_getsetattr", name: d.queue.name}).end(&err)
 	if d.closed {
 		return ipc.MqAttr{}, outcome(syscall.EBADF)
 	}
@@ -176,7 +176,7 @@ func (d *mqd) SetNonblock(nonblock bool) (_ ipc.MqAttr, err error) {
 
 // Close is mq_close(3).
 func (d *mqd) Close() (err error) {
-	defer d.task.begin(Event{Call: "mq_close", Name: d.queue.name}).end(&err)
+	defer d.task.begin(act{call: "mq_close", name: d.queue.name}).end(&err)
 	if d.closed {
 		return outcome(syscall.EBADF)
 	}

@@ -270,7 +270,7 @@ func (q *queue) admit() {
 
 // Msgget is msgget(2).
 func (t *Task) Msgget(key ipc.Key, flags int) (_ int, err error) {
-	defer t.begin(Event{Call: "msgget", Key: key}).end(&err)
+	defer t.begin(act{call: "msgget", key: key}).end(&err)
 	ns := t.ns
 	q, errno := get(t, &ns.queues, key, flags, func(*queue) syscall.Errno { return 0 })
 	if q == nil && errno == 0 {
@@ -290,14 +290,14 @@ func (t *Task) Msgsnd(ctx context.Context, id int, typ int64, text []byte, flags
 		return err
 	}
 	ns := t.ns
-	b := t.begin(Event{Call: "msgsnd", ID: id})
+	b := t.begin(act{call: "msgsnd", id: id})
 	errno := t.trySend(id, typ, text)
 	if errno != syscall.EAGAIN || flags&ipc.NoWait != 0 {
 		return b.done(errno)
 	}
 	s := &sender{typ: typ, text: text}
 	s.waits.value = s
-	s.park(t, b.event, s.waits.remove)
+	s.park(t, b.act, s.waits.remove)
 	ns.queues.find(id).senders.push(&s.waits)
 	ns.mu.Unlock()
 	return s.wait(ctx)
@@ -325,14 +325,14 @@ func (t *Task) Msgrcv(ctx context.Context, id int, typ int64, text []byte, flags
 		return 0, 0, err
 	}
 	ns := t.ns
-	b := t.begin(Event{Call: "msgrcv", ID: id})
+	b := t.begin(act{call: "msgrcv", id: id})
 	wanted := selector{typ, flags&ipc.MsgExcept != 0}
 	q, got, n, errno := t.tryReceive(id, wanted, text, flags)
 	if errno != syscall.ENOMSG || flags&ipc.NoWait != 0 {
 		return got, n, b.done(errno)
 	}
 	r := ns.newReceiver(q, wanted, text, flags&ipc.MsgNoError != 0)
-	r.park(t, b.event, r.leave)
+	r.park(t, b.act, r.leave)
 	q.receivers(wanted).push(&r.waits)
 	ns.mu.Unlock()
 	err := r.wait(ctx)
@@ -426,7 +426,7 @@ func (t *Task) copyMessage(id int, position int64, text []byte, flags int) (int6
 
 // MsgctlStat is IPC_STAT of msgctl(2).
 func (t *Task) MsgctlStat(id int) (_ ipc.MsqidDS, err error) {
-	defer t.begin(Event{Call: "msgctl(IPC_STAT)", ID: id}).end(&err)
+	defer t.begin(act{call: "msgctl(IPC_STAT)", id: id}).end(&err)
 	ns := t.ns
 	q, errno := accessible(t, &ns.queues, id, mayRead)
 	_, ds, err := t.msgStat(q, errno)
@@ -435,7 +435,7 @@ func (t *Task) MsgctlStat(id int) (_ ipc.MsqidDS, err error) {
 
 // MsgStat is MSG_STAT of msgctl(2).
 func (t *Task) MsgStat(index int) (_ int, _ ipc.MsqidDS, err error) {
-	defer t.begin(Event{Call: "msgctl(MSG_STAT)", ID: index}).end(&err)
+	defer t.begin(act{call: "msgctl(MSG_STAT)", id: index}).end(&err)
 	ns := t.ns
 	q := ns.queues.atIndex(index)
 	return t.msgStat(q, allowed(t, q, mayRead))
@@ -443,7 +443,7 @@ func (t *Task) MsgStat(index int) (_ int, _ ipc.MsqidDS, err error) {
 
 // MsgStatAny is MSG_STAT_ANY of msgctl(2).
 func (t *Task) MsgStatAny(index int) (_ int, _ ipc.MsqidDS, err error) {
-	defer t.begin(Event{Call: "msgctl(MSG_STAT_ANY)", ID: index}).end(&err)
+	defer t.begin(act{call: "msgctl(MSG_STAT_ANY)", id: index}).end(&err)
 	ns := t.ns
 	q := ns.queues.atIndex(index)
 	return t.msgStat(q, allowed(t, q, 0))
@@ -460,7 +460,7 @@ func (t *Task) msgStat(q *queue, errno syscall.Errno) (int, ipc.MsqidDS, error) 
 
 // MsgctlSet is IPC_SET of msgctl(2).
 func (t *Task) MsgctlSet(id int, set ipc.MsqidSet) (err error) {
-	defer t.begin(Event{Call: "msgctl(IPC_SET)", ID: id}).end(&err)
+	defer t.begin(act{call: "msgctl(IPC_SET)", id: id}).end(&err)
 	return outcome(t.setQueue(id, set))
 }
 
@@ -513,7 +513,7 @@ func (q *queue) sleepingReceivers() func(func(*receiver) bool) {
 
 // MsgctlRmid is IPC_RMID of msgctl(2).
 func (t *Task) MsgctlRmid(id int) (err error) {
-	defer t.begin(Event{Call: "msgctl(IPC_RMID)", ID: id}).end(&err)
+	defer t.begin(act{call: "msgctl(IPC_RMID)", id: id}).end(&err)
 	ns := t.ns
 	q, errno := controlled(t, &ns.queues, id)
 	if errno != 0 {
@@ -536,7 +536,7 @@ const (
 
 // MsgctlInfo is IPC_INFO of msgctl(2).
 func (t *Task) MsgctlInfo() (_ ipc.Msginfo, _ int, err error) {
-	defer t.begin(Event{Call: "msgctl(IPC_INFO)"}).end(&err)
+	defer t.begin(act{call: "msgctl(IPC_INFO)"}).end(&err)
 	ns := t.ns
 	l := &ns.limits
 	return ipc.Msginfo{
@@ -547,7 +547,7 @@ func (t *Task) MsgctlInfo() (_ ipc.Msginfo, _ int, err error) {
 
 // MsgInfo is MSG_INFO of msgctl(2).
 func (t *Task) MsgInfo() (_ ipc.MsgInfo, _ int, err error) {
-	defer t.begin(Event{Call: "msgctl(MSG_INFO)"}).end(&err)
+	defer t.begin(act{call: "msgctl(MSG_INFO)"}).end(&err)
 	ns := t.ns
 	info := ipc.MsgInfo{Queues: ns.queues.inUse}
 	for _, q := range ns.queues.at {

@@ -200,7 +200,7 @@ func (s *set) firstToGrow() (first *operation) {
 
 // Semget is semget(2).
 func (t *Task) Semget(key ipc.Key, nsems, flags int) (_ int, err error) {
-	defer t.begin(Event{Call: "semget", Key: key}).end(&err)
+	defer t.begin(act{call: "semget", key: key}).end(&err)
 	s, errno := t.semget(key, nsems, flags)
 	if errno != 0 {
 		return 0, outcome(errno)
@@ -254,14 +254,14 @@ func (t *Task) semop(ctx context.Context, call string, id int, sops []ipc.Sembuf
 	if err := ctx.Err(); err != nil && maySleep(sops) {
 		return err
 	}
-	b := t.begin(Event{Call: call, ID: id})
+	b := t.begin(act{call: call, id: id})
 	var o operation
 	errno := t.trySemop(&o, id, sops, timeout)
 	if errno != syscall.EAGAIN || !o.mayWait() || timeout == 0 {
 		return b.done(errno)
 	}
 	asleep := o // only one that sleeps outlives this call
-	return asleep.sleep(ctx, b.event, timeout)
+	return asleep.sleep(ctx, b.act, timeout)
 }
 
 func maySleep(sops []ipc.Sembuf) bool {
@@ -311,10 +311,10 @@ func (t *Task) trySemop(o *operation, id int, sops []ipc.Sembuf, timeout time.Du
 }
 
 // sleep parks the operation, gives the lock back, and waits.
-func (o *operation) sleep(ctx context.Context, event Event, timeout time.Duration) error {
+func (o *operation) sleep(ctx context.Context, a act, timeout time.Duration) error {
 	ns := o.set.ns
 	o.waits.value = o
-	o.park(o.task, event, o.waits.remove)
+	o.park(o.task, a, o.waits.remove)
 	o.list().push(&o.waits)
 	stop := func() bool { return true }
 	if timeout != forever {
@@ -349,7 +349,7 @@ func (t *Task) semaphore(id, num int) (*set, *semaphore, syscall.Errno) {
 }
 
 func (t *Task) semctlGet(call string, id, num int, fact func(*set, *semaphore) int) (_ int, err error) {
-	defer t.begin(Event{Call: call, ID: id}).end(&err)
+	defer t.begin(act{call: call, id: id}).end(&err)
 	s, sem, errno := t.semaphore(id, num)
 	if errno != 0 {
 		return 0, errno
@@ -395,7 +395,7 @@ func (s *set) blocked(num int, kind func(op int16) bool) (count int) {
 
 // SemctlSetval is SETVAL of semctl(2).
 func (t *Task) SemctlSetval(id, num, value int) (err error) {
-	defer t.begin(Event{Call: "semctl(SETVAL)", ID: id}).end(&err)
+	defer t.begin(act{call: "semctl(SETVAL)", id: id}).end(&err)
 	return outcome(t.setval(id, num, value))
 }
 
@@ -427,7 +427,7 @@ func (s *set) put(t *Task, num, value int) {
 
 // SemctlGetall is GETALL of semctl(2).
 func (t *Task) SemctlGetall(id int) (_ []uint16, err error) {
-	defer t.begin(Event{Call: "semctl(GETALL)", ID: id}).end(&err)
+	defer t.begin(act{call: "semctl(GETALL)", id: id}).end(&err)
 	s, errno := accessible(t, &t.ns.sets, id, mayRead)
 	if errno != 0 {
 		return nil, outcome(errno)
@@ -441,7 +441,7 @@ func (t *Task) SemctlGetall(id int) (_ []uint16, err error) {
 
 // SemctlSetall is SETALL of semctl(2).
 func (t *Task) SemctlSetall(id int, values []uint16) (err error) {
-	defer t.begin(Event{Call: "semctl(SETALL)", ID: id}).end(&err)
+	defer t.begin(act{call: "semctl(SETALL)", id: id}).end(&err)
 	return outcome(t.setall(id, values))
 }
 
@@ -468,7 +468,7 @@ func (t *Task) setall(id int, values []uint16) syscall.Errno {
 
 // SemctlStat is IPC_STAT of semctl(2).
 func (t *Task) SemctlStat(id int) (_ ipc.SemidDS, err error) {
-	defer t.begin(Event{Call: "semctl(IPC_STAT)", ID: id}).end(&err)
+	defer t.begin(act{call: "semctl(IPC_STAT)", id: id}).end(&err)
 	s, errno := accessible(t, &t.ns.sets, id, mayRead)
 	_, ds, err := t.semStat(s, errno)
 	return ds, err
@@ -476,14 +476,14 @@ func (t *Task) SemctlStat(id int) (_ ipc.SemidDS, err error) {
 
 // SemStat is SEM_STAT of semctl(2).
 func (t *Task) SemStat(index int) (_ int, _ ipc.SemidDS, err error) {
-	defer t.begin(Event{Call: "semctl(SEM_STAT)", ID: index}).end(&err)
+	defer t.begin(act{call: "semctl(SEM_STAT)", id: index}).end(&err)
 	s := t.ns.sets.atIndex(index)
 	return t.semStat(s, allowed(t, s, mayRead))
 }
 
 // SemStatAny is SEM_STAT_ANY of semctl(2).
 func (t *Task) SemStatAny(index int) (_ int, _ ipc.SemidDS, err error) {
-	defer t.begin(Event{Call: "semctl(SEM_STAT_ANY)", ID: index}).end(&err)
+	defer t.begin(act{call: "semctl(SEM_STAT_ANY)", id: index}).end(&err)
 	s := t.ns.sets.atIndex(index)
 	return t.semStat(s, allowed(t, s, 0))
 }
@@ -499,7 +499,7 @@ func (t *Task) semStat(s *set, errno syscall.Errno) (int, ipc.SemidDS, error) {
 
 // SemctlSet is IPC_SET of semctl(2).
 func (t *Task) SemctlSet(id int, set ipc.PermSet) (err error) {
-	defer t.begin(Event{Call: "semctl(IPC_SET)", ID: id}).end(&err)
+	defer t.begin(act{call: "semctl(IPC_SET)", id: id}).end(&err)
 	s, errno := controlled(t, &t.ns.sets, id)
 	if errno == 0 {
 		errno = t.change(&s.ds.Perm, set)
@@ -512,7 +512,7 @@ func (t *Task) SemctlSet(id int, set ipc.PermSet) (err error) {
 
 // SemctlRmid is IPC_RMID of semctl(2).
 func (t *Task) SemctlRmid(id int) (err error) {
-	defer t.begin(Event{Call: "semctl(IPC_RMID)", ID: id}).end(&err)
+	defer t.begin(act{call: "semctl(IPC_RMID)", id: id}).end(&err)
 	ns := t.ns
 	s, errno := controlled(t, &ns.sets, id)
 	if errno != 0 {
@@ -544,7 +544,7 @@ const (
 
 // SemctlInfo is IPC_INFO of semctl(2).
 func (t *Task) SemctlInfo() (_ ipc.Seminfo, _ int, err error) {
-	defer t.begin(Event{Call: "semctl(IPC_INFO)"}).end(&err)
+	defer t.begin(act{call: "semctl(IPC_INFO)"}).end(&err)
 	ns := t.ns
 	l := &ns.limits
 	return ipc.Seminfo{
@@ -555,7 +555,7 @@ func (t *Task) SemctlInfo() (_ ipc.Seminfo, _ int, err error) {
 
 // SemInfo is SEM_INFO of semctl(2).
 func (t *Task) SemInfo() (_ ipc.SemInfo, _ int, err error) {
-	defer t.begin(Event{Call: "semctl(SEM_INFO)"}).end(&err)
+	defer t.begin(act{call: "semctl(SEM_INFO)"}).end(&err)
 	ns := t.ns
 	return ipc.SemInfo{Sets: ns.sets.inUse, Semaphores: ns.semaphores}, ns.sets.highest(), nil
 }

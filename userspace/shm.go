@@ -74,7 +74,7 @@ func (s *segment) orphan() {
 
 // Shmget is shmget(2). There are no huge pages (ENOSYS).
 func (t *Task) Shmget(key ipc.Key, size uint64, flags int) (_ int, err error) {
-	defer t.begin(Event{Call: "shmget", Key: key}).end(&err)
+	defer t.begin(act{call: "shmget", key: key}).end(&err)
 	s, errno := t.shmget(key, size, flags)
 	if errno != 0 {
 		return 0, outcome(errno)
@@ -130,7 +130,7 @@ func errnoOf(err error) syscall.Errno {
 // Shmat is shmat(2). Where memory comes to be is not for the caller to choose:
 // an address other than 0 is EINVAL.
 func (t *Task) Shmat(id int, addr uintptr, flags int) (_ []byte, err error) {
-	defer t.begin(Event{Call: "shmat", ID: id}).end(&err)
+	defer t.begin(act{call: "shmat", id: id}).end(&err)
 	memory, errno := t.shmat(id, addr, flags)
 	return memory, outcome(errno)
 }
@@ -175,7 +175,7 @@ type attachments struct {
 
 // Shmdt is shmdt(2).
 func (t *Task) Shmdt(memory []byte) (err error) {
-	defer t.begin(Event{Call: "shmdt"}).end(&err)
+	defer t.begin(act{call: "shmdt"}).end(&err)
 	at := unsafe.SliceData(memory)
 	m := t.mapped[at]
 	if m == nil {
@@ -189,7 +189,7 @@ func (t *Task) Shmdt(memory []byte) (err error) {
 
 // ShmctlStat is IPC_STAT of shmctl(2).
 func (t *Task) ShmctlStat(id int) (_ ipc.ShmidDS, err error) {
-	defer t.begin(Event{Call: "shmctl(IPC_STAT)", ID: id}).end(&err)
+	defer t.begin(act{call: "shmctl(IPC_STAT)", id: id}).end(&err)
 	s, errno := accessible(t, &t.ns.segments, id, mayRead)
 	_, ds, err := t.shmStat(s, errno)
 	return ds, err
@@ -197,14 +197,14 @@ func (t *Task) ShmctlStat(id int) (_ ipc.ShmidDS, err error) {
 
 // ShmStat is SHM_STAT of shmctl(2).
 func (t *Task) ShmStat(index int) (_ int, _ ipc.ShmidDS, err error) {
-	defer t.begin(Event{Call: "shmctl(SHM_STAT)", ID: index}).end(&err)
+	defer t.begin(act{call: "shmctl(SHM_STAT)", id: index}).end(&err)
 	s := t.ns.segments.atIndex(index)
 	return t.shmStat(s, allowed(t, s, mayRead))
 }
 
 // ShmStatAny is SHM_STAT_ANY of shmctl(2).
 func (t *Task) ShmStatAny(index int) (_ int, _ ipc.ShmidDS, err error) {
-	defer t.begin(Event{Call: "shmctl(SHM_STAT_ANY)", ID: index}).end(&err)
+	defer t.begin(act{call: "shmctl(SHM_STAT_ANY)", id: index}).end(&err)
 	s := t.ns.segments.atIndex(index)
 	return t.shmStat(s, allowed(t, s, 0))
 }
@@ -220,7 +220,7 @@ func (t *Task) shmStat(s *segment, errno syscall.Errno) (int, ipc.ShmidDS, error
 
 // ShmctlSet is IPC_SET of shmctl(2).
 func (t *Task) ShmctlSet(id int, set ipc.PermSet) (err error) {
-	defer t.begin(Event{Call: "shmctl(IPC_SET)", ID: id}).end(&err)
+	defer t.begin(act{call: "shmctl(IPC_SET)", id: id}).end(&err)
 	s, errno := controlled(t, &t.ns.segments, id)
 	if errno == 0 {
 		errno = t.change(&s.ds.Perm, set)
@@ -233,7 +233,7 @@ func (t *Task) ShmctlSet(id int, set ipc.PermSet) (err error) {
 
 // ShmctlRmid is IPC_RMID of shmctl(2).
 func (t *Task) ShmctlRmid(id int) (err error) {
-	defer t.begin(Event{Call: "shmctl(IPC_RMID)", ID: id}).end(&err)
+	defer t.begin(act{call: "shmctl(IPC_RMID)", id: id}).end(&err)
 	ns := t.ns
 	s, errno := controlled(t, &ns.segments, id)
 	if errno != 0 {
@@ -252,7 +252,7 @@ func (t *Task) ShmctlRmid(id int) (err error) {
 // ShmctlLock is SHM_LOCK of shmctl(2). The memory is not locked: only what it
 // takes, and what is told of it, is as if it were.
 func (t *Task) ShmctlLock(id int) (err error) {
-	defer t.begin(Event{Call: "shmctl(SHM_LOCK)", ID: id}).end(&err)
+	defer t.begin(act{call: "shmctl(SHM_LOCK)", id: id}).end(&err)
 	return outcome(t.lock(id))
 }
 
@@ -291,7 +291,7 @@ func (t *Task) lockable(id int) (*segment, syscall.Errno) {
 
 // ShmctlUnlock is SHM_UNLOCK of shmctl(2).
 func (t *Task) ShmctlUnlock(id int) (err error) {
-	defer t.begin(Event{Call: "shmctl(SHM_UNLOCK)", ID: id}).end(&err)
+	defer t.begin(act{call: "shmctl(SHM_UNLOCK)", id: id}).end(&err)
 	s, errno := t.lockable(id)
 	if errno == 0 {
 		s.unlock()
@@ -311,7 +311,7 @@ func (s *segment) unlock() {
 
 // ShmctlInfo is IPC_INFO of shmctl(2).
 func (t *Task) ShmctlInfo() (_ ipc.Shminfo, _ int, err error) {
-	defer t.begin(Event{Call: "shmctl(IPC_INFO)"}).end(&err)
+	defer t.begin(act{call: "shmctl(IPC_INFO)"}).end(&err)
 	ns := t.ns
 	l := &ns.limits
 	return ipc.Shminfo{Shmmax: l.Shmmax, Shmall: l.Shmall, Shmmni: l.Shmmni, Shmmin: 1, Shmseg: l.Shmmni}, ns.segments.highest(), nil
@@ -320,7 +320,7 @@ func (t *Task) ShmctlInfo() (_ ipc.Shminfo, _ int, err error) {
 // ShmInfo is SHM_INFO of shmctl(2). What is resident is not known here: it is
 // told as all.
 func (t *Task) ShmInfo() (_ ipc.ShmInfo, _ int, err error) {
-	defer t.begin(Event{Call: "shmctl(SHM_INFO)"}).end(&err)
+	defer t.begin(act{call: "shmctl(SHM_INFO)"}).end(&err)
 	ns := t.ns
 	return ipc.ShmInfo{Segments: ns.segments.inUse, Pages: ns.pages, Resident: ns.pages}, ns.segments.highest(), nil
 }

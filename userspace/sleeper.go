@@ -10,7 +10,7 @@ import (
 // belongs to the namespace's lock, but for the channel.
 type sleeper struct {
 	task    *Task
-	event   Event
+	act     act
 	since   time.Time // if there is an observer
 	arrival uint64
 	of      node[*sleeper] // in the process's list
@@ -21,7 +21,7 @@ type sleeper struct {
 }
 
 // park makes the call one that sleeps.
-func (s *sleeper) park(t *Task, event Event, unpark func()) {
+func (s *sleeper) park(t *Task, a act, unpark func()) {
 	if s.wake == nil {
 		s.wake = make(chan struct{}, 1)
 		s.of.value = s
@@ -29,14 +29,14 @@ func (s *sleeper) park(t *Task, event Event, unpark func()) {
 	t.ns.arrivals++
 	s.task, s.arrival, s.unpark, s.settled, s.errno = t, t.ns.arrivals, unpark, false, 0
 	t.asleep.push(&s.of)
-	if s.event = event; t.ns.observer != nil {
+	if s.act = a; t.ns.observer != nil {
 		s.since = t.ns.clock.Now()
 	}
 }
 
 // settle gives the call its outcome. It is not parked any more.
 func (s *sleeper) settle(errno syscall.Errno) {
-	s.over(failed(s.event.Call, errno))
+	s.over(failed(s.act.call, errno))
 	s.settled, s.errno = true, errno
 	s.wake <- struct{}{}
 }
@@ -46,8 +46,7 @@ func (s *sleeper) over(err error) {
 	s.unpark()
 	s.of.remove()
 	if s.task.ns.observer != nil {
-		s.event.Slept = s.task.ns.clock.Now().Sub(s.since)
-		s.task.observe(s.event, err)
+		s.task.observe(s.act, err, s.task.ns.clock.Now().Sub(s.since))
 	}
 }
 
@@ -59,7 +58,7 @@ func (s *sleeper) interrupt() { s.settle(syscall.EINTR) }
 func (s *sleeper) wait(ctx context.Context) error {
 	select {
 	case <-s.wake:
-		return failed(s.event.Call, s.errno)
+		return failed(s.act.call, s.errno)
 	case <-ctx.Done():
 	}
 	ns := s.task.ns
@@ -67,7 +66,7 @@ func (s *sleeper) wait(ctx context.Context) error {
 	defer ns.mu.Unlock()
 	if s.settled {
 		<-s.wake
-		return failed(s.event.Call, s.errno)
+		return failed(s.act.call, s.errno)
 	}
 	s.over(ctx.Err())
 	return ctx.Err()

@@ -158,6 +158,9 @@ func (t *Task) MqOpen(name string, flags int, mode uint32, attr *ipc.MqAttr) (_ 
 }
 
 func (t *Task) mqOpen(name string, flags int, mode uint32, attr *ipc.MqAttr) (*mqd, syscall.Errno) {
+	if t.ended {
+		return nil, syscall.ESRCH
+	}
 	name, errno := mqName(name)
 	if errno != 0 {
 		return nil, errno

@@ -277,6 +277,8 @@ func maySleep(sops []ipc.Sembuf) bool {
 func (t *Task) trySemop(o *operation, id int, sops []ipc.Sembuf, timeout time.Duration) syscall.Errno {
 	ns := t.ns
 	switch {
+	case t.ended:
+		return syscall.ESRCH
 	case uint64(len(sops)) > uint64(uint32(ns.limits.Semopm)):
 		return syscall.E2BIG
 	case len(sops) == 0, timeout < 0:

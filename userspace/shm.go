@@ -95,6 +95,8 @@ func (t *Task) shmget(key ipc.Key, size uint64, flags int) (*segment, syscall.Er
 	}
 	pages := pagesOf(size)
 	switch {
+	case t.ended:
+		return nil, syscall.ESRCH
 	case size == 0, size > ns.limits.Shmmax:
 		return nil, syscall.EINVAL
 	case pages > 1<<63/page, ns.pages+pages < ns.pages, ns.pages+pages > ns.limits.Shmall:

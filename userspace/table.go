@@ -188,8 +188,12 @@ func controlled[O object](task *Task, t *table[O], id int) (O, syscall.Errno) {
 }
 
 // accessible returns the object with that id, if the task has permissions on
-// it.
+// it, and has not ended: a thread may be about to call when another ends all.
 func accessible[O object](task *Task, t *table[O], id int, wanted uint32) (O, syscall.Errno) {
+	if task.ended {
+		var none O
+		return none, syscall.ESRCH
+	}
 	o := t.find(id)
 	return o, allowed(task, o, wanted)
 }

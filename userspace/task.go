@@ -130,7 +130,8 @@ func (t *Task) Sleeping() int {
 
 // Exit ends the process with all its threads: calls that sleep end with EINTR
 // and have done nothing, what was done with SEM_UNDO is undone, segments are
-// detached, descriptors closed.
+// detached, descriptors closed. Of what it calls from then on, that which would
+// sleep or leave something to the process fails with ESRCH.
 func (t *Task) Exit() {
 	ns, p := t.ns, t.process
 	ns.mu.Lock()

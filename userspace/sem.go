@@ -17,7 +17,6 @@ type set struct {
 	several list[*operation] // that sleep and have several sops
 	undos   list[*undo]
 	changed []uint16 // semaphores that a call has changed, by number
-	removed bool
 }
 
 func (s *set) permissions() *ipc.Perm { return &s.ds.Perm }

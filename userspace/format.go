@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"math"
+	"sync"
 
 	"github.com/ipcns/ipcns/ipc"
 )
@@ -270,7 +271,7 @@ type header struct {
 }
 
 // headerLine returns the first line of every snapshot of this version.
-func headerLine() []byte {
+var headerLine = sync.OnceValue(func() []byte {
 	var records []recordDescription
 	describe := func(tag byte, name string, list func(*fields)) {
 		f := fields{pass: describing}
@@ -302,4 +303,4 @@ func headerLine() []byte {
 		panic(err) // of strings and numbers only
 	}
 	return append(line, '\n')
-}
+})

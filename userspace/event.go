@@ -48,12 +48,20 @@ func (t *Task) begin(event Event) begun {
 // end gives the lock back. It gives the error, which is nil or an errno, the
 // name of the call.
 func (b begun) end(err *error) {
-	var errno syscall.Errno
-	if *err != nil && errors.As(*err, &errno) {
-		*err = os.NewSyscallError(b.event.Call, errno)
+	if *err != nil {
+		*err = named(b.event.Call, *err)
 	}
 	b.task.observe(b.event, *err)
 	b.task.ns.mu.Unlock()
+}
+
+// named returns an error with the name of the call, if it is of an errno.
+func named(call string, err error) error {
+	var errno syscall.Errno
+	if errors.As(err, &errno) {
+		return os.NewSyscallError(call, errno)
+	}
+	return err
 }
 
 // done is end for an operation that needs no defer.

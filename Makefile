@@ -1,6 +1,7 @@
 GO ?= go
 PREFIX ?= /usr/local
 SOAK ?= 20
+SOAK_TIME ?= 1h
 
 # Debian's packages of the programs that the tests and the benchmark run.
 TEST_PACKAGES := fakeroot perl procps python3 stress-ng util-linux vim-tiny
@@ -38,9 +39,10 @@ platforms: ## build for every platform
 	GOOS=darwin $(GO) vet ./ipc ./sysv ./mqueue
 	GOOS=windows $(GO) vet ./ipc ./sysv ./mqueue
 
-soak: ## run the tests SOAK=20 times, with the race detector; takes a C compiler
+soak: ## run the tests SOAK=20 times, with the race detector, then TestSoak for SOAK_TIME=1h; takes a C compiler
 	@.ci/debian-packages $(TEST_PACKAGES)
 	@CGO_ENABLED=1 GORACE=atexit_sleep_ms=0 .ci/test -race -count=$(SOAK) -timeout=3h
+	IPCNS_SOAK=$(SOAK_TIME) $(GO) test -run=TestSoak -timeout=3h ./userspace
 
 bench: build ## measure the speed against other tools, as ratios
 	@.ci/debian-packages $(BENCH_PACKAGES)

@@ -56,14 +56,22 @@ func (t *Task) begin(a act) begun {
 // end gives the lock back. It gives the error, which is nil or an errno, the
 // name of the call.
 func (b begun) end(err *error) {
-	var errno syscall.Errno
-	if *err != nil && errors.As(*err, &errno) {
-		*err = os.NewSyscallError(b.call, errno)
+	if *err != nil {
+		*err = named(b.call, *err)
 	}
 	if b.task.ns.observer != nil {
 		b.task.observe(b.act, *err, 0)
 	}
 	b.task.ns.mu.Unlock()
+}
+
+// named returns an error with the name of the call, if it is of an errno.
+func named(call string, err error) error {
+	var errno syscall.Errno
+	if errors.As(err, &errno) {
+		return os.NewSyscallError(call, errno)
+	}
+	return err
 }
 
 // done is end for an operation that needs no defer.

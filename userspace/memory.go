@@ -29,7 +29,7 @@ type Anonymous struct{}
 
 // Allocate implements [Memory].
 func (Anonymous) Allocate(bytes uint64) (SegmentMemory, error) {
-	if bytes > maxAnonymous {
+	if bytes > maxAnonymous || bytes > heapUnit && !available(bytes+heapUnit) {
 		return nil, syscall.ENOMEM
 	}
 	return anonymous(make([]byte, bytes)), nil
@@ -37,6 +37,9 @@ func (Anonymous) Allocate(bytes uint64) (SegmentMemory, error) {
 
 // maxAnonymous is more than a machine has, and less than make refuses.
 const maxAnonymous = 1 << 40
+
+// heapUnit is what Go's heap grows by.
+const heapUnit = 64 << 20
 
 type anonymous []byte
 

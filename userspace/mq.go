@@ -53,6 +53,13 @@ func (l *priorityLane) key() int64 { return -int64(l.priority) }
 
 func (l *priorityLane) place() *int { return &l.position }
 
+// What a queue may be like at most, of a user without limits (SEMANTICS A.7.2).
+const (
+	maxMqMaxmsg, maxMqMsgsize = 65536, 16777216
+	maxName                   = 255
+	mqModeBits                = 0o7777
+)
+
 // maxPriority is the kernel's MQ_PRIO_MAX: priorities are below it.
 const maxPriority = 32768
 
@@ -138,7 +145,7 @@ func mqName(name string) (string, syscall.Errno) {
 		return "", syscall.ENOENT
 	case rest == ".", rest == "..", strings.Contains(rest, "/"):
 		return "", syscall.EACCES
-	case len(rest) > 255:
+	case len(rest) > maxName:
 		return "", syscall.ENAMETOOLONG
 	}
 	return rest, 0
@@ -158,6 +165,9 @@ func (t *Task) MqOpen(name string, flags int, mode uint32, attr *ipc.MqAttr) (_ 
 }
 
 func (t *Task) mqOpen(name string, flags int, mode uint32, attr *ipc.MqAttr) (*mqd, syscall.Errno) {
+	if t.ended {
+		return nil, syscall.ESRCH
+	}
 	name, errno := mqName(name)
 	if errno != 0 {
 		return nil, errno
@@ -205,7 +215,6 @@ func (t *Task) mayOpen(q *mqueue, access int) bool {
 
 // newMqueue makes a queue, if limits allow (SEMANTICS A.7.2, A.3).
 func (t *Task) newMqueue(name string, mode uint32, attr *ipc.MqAttr) (*mqueue, syscall.Errno) {
-	const hardMaxmsg, hardMsgsize, modeBits = 65536, 16777216, 0o7777
 	ns := t.ns
 	m, l := &ns.mqueues, &ns.limits
 	unlimited := t.Capabilities&CapSysResource != 0
@@ -218,7 +227,7 @@ func (t *Task) newMqueue(name string, mode uint32, attr *ipc.MqAttr) (*mqueue, s
 	}
 	highestMaxmsg, highestMsgsize := int64(l.MsgMax), int64(l.MsgsizeMax)
 	if unlimited {
-		highestMaxmsg, highestMsgsize = hardMaxmsg, hardMsgsize
+		highestMaxmsg, highestMsgsize = maxMqMaxmsg, maxMqMsgsize
 	}
 	if maxmsg <= 0 || msgsize <= 0 || maxmsg > highestMaxmsg || msgsize > highestMsgsize {
 		return nil, syscall.EINVAL
@@ -235,7 +244,7 @@ func (t *Task) newMqueue(name string, mode uint32, attr *ipc.MqAttr) (*mqueue, s
 	m.inode++
 	m.bytes[t.FSUID] += charged
 	q := &mqueue{
-		ns: ns, name: name, uid: t.FSUID, gid: t.FSGID, mode: mode & modeBits &^ t.Umask, inode: m.inode, linked: true,
+		ns: ns, name: name, uid: t.FSUID, gid: t.FSGID, mode: mode & mqModeBits &^ t.Umask, inode: m.inode, linked: true,
 		attr: ipc.MqAttr{Maxmsg: maxmsg, Msgsize: msgsize}, charged: charged, lanes: map[uint]*priorityLane{},
 	}
 	m.byName[name] = q

@@ -22,10 +22,15 @@ var _ ipc.Mqd = (*mqd)(nil)
 
 func (t *Task) openMqueue(q *mqueue, flags int) *mqd {
 	d := &mqd{task: t, queue: q, access: flags & accessMode, nonblock: flags&syscall.O_NONBLOCK != 0}
-	d.of.value = d
-	q.open++
-	t.open.push(&d.of)
+	d.join()
 	return d
+}
+
+// join makes the descriptor one of its process.
+func (d *mqd) join() {
+	d.of.value = d
+	d.queue.open++
+	d.task.open.push(&d.of)
 }
 
 // An mqSleeper is an mq_timedsend or an mq_timedreceive that sleeps.

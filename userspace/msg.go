@@ -26,6 +26,10 @@ type queue struct {
 	senders   list[*sender]
 }
 
+func newQueue(ns *Namespace) *queue {
+	return &queue{ns: ns, lanes: map[int64]*lane{}, exactType: map[int64]*list[*receiver]{}}
+}
+
 func (q *queue) permissions() *ipc.Perm { return &q.ds.Perm }
 
 func (q *queue) index() *int { return &q.slot }
@@ -274,7 +278,7 @@ func (t *Task) Msgget(key ipc.Key, flags int) (_ int, err error) {
 	ns := t.ns
 	q, errno := get(t, &ns.queues, key, flags, func(*queue) syscall.Errno { return 0 })
 	if q == nil && errno == 0 {
-		q = &queue{ns: ns, lanes: map[int64]*lane{}, exactType: map[int64]*list[*receiver]{}}
+		q = newQueue(ns)
 		q.ds = ipc.MsqidDS{Perm: t.newPerm(key, flags), Ctime: ns.seconds(), Qbytes: ns.limits.Msgmnb}
 		errno = ns.queues.add(q, int(ns.limits.Msgmni))
 	}

@@ -17,7 +17,6 @@ type set struct {
 	several list[*operation] // that sleep and have several sops
 	undos   list[*undo]
 	changed []uint16 // semaphores that a call has changed, by number
-	removed bool
 }
 
 func (s *set) permissions() *ipc.Perm { return &s.ds.Perm }
@@ -277,6 +276,8 @@ func maySleep(sops []ipc.Sembuf) bool {
 func (t *Task) trySemop(o *operation, id int, sops []ipc.Sembuf, timeout time.Duration) syscall.Errno {
 	ns := t.ns
 	switch {
+	case t.ended:
+		return syscall.ESRCH
 	case uint64(len(sops)) > uint64(uint32(ns.limits.Semopm)):
 		return syscall.E2BIG
 	case len(sops) == 0, timeout < 0:

@@ -15,7 +15,7 @@ type segment struct {
 	slot   int
 	memory SegmentMemory
 	made   node[*segment] // in the list of its creator, while that lives
-	locker uint32         // who has locked it
+	locker uint32         // who has locked it, 0 if it is not
 }
 
 func (s *segment) permissions() *ipc.Perm { return &s.ds.Perm }
@@ -95,6 +95,8 @@ func (t *Task) shmget(key ipc.Key, size uint64, flags int) (*segment, syscall.Er
 	}
 	pages := pagesOf(size)
 	switch {
+	case t.ended:
+		return nil, syscall.ESRCH
 	case size == 0, size > ns.limits.Shmmax:
 		return nil, syscall.EINVAL
 	case pages > 1<<63/page, ns.pages+pages < ns.pages, ns.pages+pages > ns.limits.Shmall:
@@ -151,26 +153,49 @@ func (t *Task) shmat(id int, addr uintptr, flags int) ([]byte, syscall.Errno) {
 	if errno != 0 {
 		return nil, errno
 	}
-	memory, err := s.memory.Map(readOnly)
+	memory, err := t.attach(s, readOnly)
 	if err != nil {
 		return nil, errnoOf(err)
 	}
-	at := unsafe.SliceData(memory)
-	m := t.mapped[at]
-	if m == nil {
-		m = &attachments{mapping: &mapping{segment: s, memory: memory}}
-		t.mapped[at] = m
-	}
-	m.count++
-	m.uses++
 	s.attach(t)
 	return memory, 0
+}
+
+// attach maps a segment for the process.
+func (p *process) attach(s *segment, readOnly bool) ([]byte, error) {
+	memory, err := s.memory.Map(readOnly)
+	if err != nil {
+		return nil, err
+	}
+	at := unsafe.SliceData(memory)
+	m := p.mapped[at]
+	if m == nil {
+		m = &attachments{mapping: &mapping{segment: s, memory: memory}}
+		p.mapped[at] = m
+	}
+	m.add(readOnly)
+	return memory, nil
 }
 
 // attachments are those of one process at one address.
 type attachments struct {
 	*mapping
-	count int
+	count    int
+	readOnly int // of them, as far as can be told where they are the same memory
+}
+
+func (a *attachments) add(readOnly bool) {
+	a.count++
+	a.uses++
+	if readOnly {
+		a.readOnly++
+	}
+}
+
+// drop takes one back, which is not known to be one to read only or another.
+func (a *attachments) drop() {
+	a.count--
+	a.readOnly = min(a.readOnly, a.count)
 }
 
 // Shmdt is shmdt(2).
@@ -181,7 +206,7 @@ func (t *Task) Shmdt(memory []byte) (err error) {
 	if m == nil {
 		return outcome(syscall.EINVAL)
 	}
-	if m.count--; m.count == 0 {
+	if m.drop(); m.count == 0 {
 		delete(t.mapped, at)
 	}
 	return m.detach(t.process)
@@ -307,6 +332,7 @@ func (s *segment) unlock() {
 	if s.ns.locked[s.locker] -= s.pages(); s.ns.locked[s.locker] == 0 {
 		delete(s.ns.locked, s.locker)
 	}
+	s.locker = 0
 }
 
 // ShmctlInfo is IPC_INFO of shmctl(2).

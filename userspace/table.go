@@ -1,6 +1,7 @@
 package userspace
 
 import (
+	"iter"
 	"syscall"
 
 	"github.com/ipcns/ipcns/ipc"
@@ -65,6 +66,18 @@ func (t *table[O]) atIndex(index int) (o O) {
 	return o
 }
 
+// all returns the objects, by index.
+func (t *table[O]) all() iter.Seq[O] {
+	return func(yield func(O) bool) {
+		var none O
+		for _, o := range t.at {
+			if o != none && !yield(o) {
+				return
+			}
+		}
+	}
+}
+
 // highest returns the highest used index, 0 if there is none.
 func (t *table[O]) highest() int { return max(len(t.at)-1, 0) }
 
@@ -87,17 +100,23 @@ func (t *table[O]) add(o O, limit int) syscall.Errno {
 		index = t.nextIndex()
 		o.permissions().Seq = uint16(t.seq)
 	}
+	*o.index() = index
+	t.put(o)
+	return 0
+}
+
+// put puts an object where its index says.
+func (t *table[O]) put(o O) {
+	index := *o.index()
 	for len(t.at) <= index {
 		var none O
 		t.at = append(t.at, none)
 	}
-	*o.index() = index
 	t.at[index] = o
 	t.inUse++
 	if key := o.permissions().Key; key != ipc.Private {
 		t.keys[key] = o
 	}
-	return 0
 }
 
 // nextIndex is idr_alloc_cyclic of the kernel.
@@ -188,8 +207,12 @@ func controlled[O object](task *Task, t *table[O], id int) (O, syscall.Errno) {
 }
 
 // accessible returns the object with that id, if the task has permissions on
-// it.
+// it, and has not ended: a thread may be about to call when another ends all.
 func accessible[O object](task *Task, t *table[O], id int, wanted uint32) (O, syscall.Errno) {
+	if task.ended {
+		var none O
+		return none, syscall.ESRCH
+	}
 	o := t.find(id)
 	return o, allowed(task, o, wanted)
 }

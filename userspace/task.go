@@ -73,9 +73,10 @@ type process struct {
 	open   list[*mqd]
 	asleep list[*sleeper]
 	made   list[*segment] // what it has created
+	of     node[*process] // in the namespace's list, until it ends
 }
 
-// Start starts a process.
+// Start starts a process. The namespace keeps it until its Exit.
 func (ns *Namespace) Start(who Credentials) *Task {
 	ns.mu.Lock()
 	defer ns.mu.Unlock()
@@ -85,8 +86,15 @@ func (ns *Namespace) Start(who Credentials) *Task {
 func (ns *Namespace) start(who Credentials) *Task {
 	pid := ns.nextPID
 	ns.nextPID++
+	return ns.newProcess(pid, who)
+}
+
+func (ns *Namespace) newProcess(pid int, who Credentials) *Task {
 	who.Groups = slices.Clone(who.Groups)
-	return &Task{who, pid, &process{ns: ns, pid: pid, mapped: map[*byte]*attachments{}}}
+	p := &process{ns: ns, pid: pid, mapped: map[*byte]*attachments{}}
+	p.of.value = p
+	ns.processes.push(&p.of)
+	return &Task{who, pid, p}
 }
 
 // Thread starts another thread of the task's process.
@@ -106,7 +114,7 @@ func (t *Task) Fork() *Task {
 	defer ns.mu.Unlock()
 	child := ns.start(t.Credentials)
 	for at, a := range t.mapped {
-		child.mapped[at] = &attachments{a.mapping, a.count}
+		child.mapped[at] = &attachments{a.mapping, a.count, a.readOnly}
 		for range a.count {
 			a.uses++
 			a.segment.attach(child)
@@ -130,7 +138,8 @@ func (t *Task) Sleeping() int {
 
 // Exit ends the process with all its threads: calls that sleep end with EINTR
 // and have done nothing, what was done with SEM_UNDO is undone, segments are
-// detached, descriptors closed.
+// detached, descriptors closed. Of what it calls from then on, that which would
+// sleep or leave something to the process fails with ESRCH.
 func (t *Task) Exit() {
 	ns, p := t.ns, t.process
 	ns.mu.Lock()
@@ -139,6 +148,7 @@ func (t *Task) Exit() {
 		return
 	}
 	p.ended = true
+	p.of.remove()
 	for p.asleep.first != nil {
 		p.asleep.first.value.interrupt()
 	}

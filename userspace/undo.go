@@ -23,9 +23,15 @@ func (p *process) undoOf(s *set) *undo {
 			return n.value
 		}
 	}
+	u := newUndo(p, s)
+	p.undos.insertAfter(nil, &u.ofProcess)
+	return u
+}
+
+// newUndo makes one that is yet to be put into the process's list.
+func newUndo(p *process, s *set) *undo {
 	u := &undo{process: p, set: s, adjustments: make([]int32, len(s.sems))}
 	u.ofProcess.value, u.ofSet.value = u, u
-	p.undos.insertAfter(nil, &u.ofProcess)
 	s.undos.push(&u.ofSet)
 	return u
 }

@@ -25,7 +25,14 @@ type Options struct {
 	Memory   Memory      // of segments; [Anonymous], if nil
 	Limits   *ipc.Limits // [ipc.DefaultLimits], if nil
 	Observer Observer    // sees every operation; none, if nil
+
+	// RestoreLimit is how many bytes the segments of a snapshot may have
+	// together, whose zeros take no room in it; [DefaultRestoreLimit], if 0.
+	RestoreLimit uint64
 }
+
+// DefaultRestoreLimit is a gigabyte.
+const DefaultRestoreLimit = 1 << 30
 
 // A Clock tells the time, and when some has passed.
 type Clock interface {
@@ -58,6 +65,9 @@ type Namespace struct {
 	arrivals uint64 // of calls that have been parked
 	nextPID  int
 
+	processes list[*process] // by pid
+	restored  map[int]*Task  // that nobody has taken up again
+
 	queues   table[*queue]
 	sets     table[*set]
 	segments table[*segment]
@@ -73,7 +83,7 @@ type Namespace struct {
 
 // New makes a namespace: empty, with limits as those of the kernel.
 func New(options Options) *Namespace {
-	ns := &Namespace{clock: options.Clock, memory: options.Memory, observer: options.Observer, limits: ipc.DefaultLimits(), locked: map[uint32]uint64{}, nextPID: 1}
+	ns := &Namespace{clock: options.Clock, memory: options.Memory, observer: options.Observer, limits: ipc.DefaultLimits(), locked: map[uint32]uint64{}, nextPID: 1, restored: map[int]*Task{}}
 	if ns.clock == nil {
 		ns.clock = machineClock{}
 	}

@@ -200,8 +200,12 @@ func (r *Registry) empty(ns *Namespace, dir string) (note string, err error) {
 	}
 	defer owner.Close()
 	attached, err := launch.Empty(owner, opened.File())
-	if err != nil || attached == 0 {
-		return "", err
+	if err != nil {
+		// The kernel does it when nobody is in it any more, if not at once.
+		return fmt.Sprintf("%s was not emptied, so what it holds ends with its last process: %v", ns.Name, err), nil
+	}
+	if attached == 0 {
+		return "", nil
 	}
 	return attachedNote(ns, attached)
 }

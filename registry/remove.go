@@ -76,6 +76,11 @@ func (r *Registry) doomed(name string, how Removal) ([]*Namespace, error) {
 	if len(inside) > 0 && !how.Recursive {
 		return nil, fmt.Errorf("%s inside it; use -r to remove what is inside too", are(namesOf(inside)))
 	}
+	for _, ns := range inside {
+		if ns.State == Unknown {
+			return nil, fmt.Errorf("%s: %s", ns.Name, ns.Why)
+		}
+	}
 	doomed := append([]*Namespace{ns}, inside...)
 	if how.Force {
 		return doomed, nil
@@ -382,7 +387,8 @@ func (r *Registry) finish(path string) error {
 	return err
 }
 
-// pruneMounts removes the mount namespaces that no name has.
+// pruneMounts removes the mount namespaces that no name has. Where a record
+// cannot be read, any may be that name's.
 func (r *Registry) pruneMounts() error {
 	entries, err := os.ReadDir(r.path(mountsDir))
 	if errors.Is(err, fs.ErrNotExist) {
@@ -397,6 +403,9 @@ func (r *Registry) pruneMounts() error {
 	}
 	used := map[string]bool{}
 	for _, ns := range names {
+		if ns.State == Unknown && ns.Mount == 0 {
+			return nil
+		}
 		used[strconv.FormatUint(ns.Mount, 10)] = true
 	}
 	for _, entry := range entries {

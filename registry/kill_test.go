@@ -45,6 +45,14 @@ func runCommand() error {
 		return run.Request{Name: args[0], Args: args[1:]}.Become()
 	case "exec":
 		return run.Request{Name: args[0], Args: args[1:], Exists: true}.Become()
+	case "exec as root":
+		return run.Request{Name: args[0], Args: args[1:], Exists: true, Root: true}.Become()
+	case "list":
+		return printNames(names)
+	case "resolve":
+		full, err := names.Resolve(args[0])
+		fmt.Println(full)
+		return err
 	case "rm":
 		_, err := names.Remove(args[0], registry.Removal{Recursive: true})
 		return err

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/ipcns/ipcns"
 	"github.com/ipcns/ipcns/internal/leak/ipctest"
@@ -59,7 +60,7 @@ func TestMembers(t *testing.T) {
 	select {
 	case err := <-waited:
 		t.Error("it has waited for one only: ", err)
-	default:
+	case <-time.After(ipctest.Tick):
 	}
 	second.Process.Kill()
 	second.Wait()

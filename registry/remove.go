@@ -229,7 +229,7 @@ func (r *Registry) discard(dir string) error {
 			return err
 		}
 	}
-	for _, file := range [...]string{recordFile + ".new", recordFile, ""} {
+	for _, file := range [...]string{recordFile + unfinished, recordFile, ""} {
 		path := filepath.Join(dir, file)
 		if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return fmt.Errorf("cannot remove %w", cause(err, path))
@@ -387,9 +387,13 @@ func (r *Registry) finish(path string) error {
 	return err
 }
 
-// pruneMounts removes the mount namespaces that no name has. Where a record
-// cannot be read, any may be that name's.
+// pruneMounts removes the mount namespaces that no name has, and what was to
+// become the record of where the mounts are. Where a name's record cannot be
+// read, any mount namespace may be its.
 func (r *Registry) pruneMounts() error {
+	if err := os.Remove(r.path(homeFile + unfinished)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("cannot remove %w", cause(err, r.path(homeFile+unfinished)))
+	}
 	entries, err := os.ReadDir(r.path(mountsDir))
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil

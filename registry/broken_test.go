@@ -40,6 +40,8 @@ func TestABrokenRegistry(t *testing.T) {
 		"a name may not be read":          {beSecret, "web", list, "ordinary", "cannot list the names: DIR/web: permission denied"},
 		"a name may not be searched":      {beSecret, "web", inner, "ordinary", "cannot look for web/db: DIR/web/db: permission denied"},
 		"a place may not be written":      {beReadOnly, ".", create, "ordinary", "cannot create new: DIR/new: permission denied"},
+		"a record may not be read":        {beSecret, "web/.record", remove, "ordinary", "cannot remove web: cannot read its record: DIR/web/.record: permission denied"},
+		"the place may not be searched":   {beSecret, "..", list, "ordinary", "cannot look at the names in DIR: permission denied"},
 		"a name holds a file of somebody": {beFile, "web/stray", remove, "", "cannot remove web: cannot remove DIR/.ending/N: directory not empty"},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -47,6 +47,13 @@ func runCommand() error {
 		return run.Request{Name: args[0], Args: args[1:], Exists: true}.Become()
 	case "exec as root":
 		return run.Request{Name: args[0], Args: args[1:], Exists: true, Root: true}.Become()
+	case "become":
+		return names.Become(args[0], args[1], args[1:], os.Environ(), false)
+	case "become where there is no directory":
+		if err := errors.Join(os.Chdir(args[1]), os.Remove(args[1])); err != nil {
+			return err
+		}
+		return names.Become(args[0], "/bin/true", []string{"true"}, os.Environ(), false)
 	case "list":
 		return printNames(names)
 	case "resolve":

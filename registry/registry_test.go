@@ -232,6 +232,40 @@ func TestExec(t *testing.T) {
 	}
 }
 
+// TestExecIsRefused runs what cannot be run, or from where there is nothing.
+func TestExecIsRefused(t *testing.T) {
+	names := newNames(t)
+	ipctest.Must(t, names.Create("web", registry.Spec{}))
+	for name, c := range map[string]struct {
+		cmd  *exec.Cmd
+		want string
+	}{
+		"no program":           {ipctest.Again(command, "become", "web", "/no/such"), "cannot run /no/such: the interpreter that it names does not exist"},
+		"no working directory": {ipctest.Again(command, "become where there is no directory", "web", t.TempDir()), "cannot tell the working directory: .: no such file or directory; go to one that is there, such as /"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if got := failure(t, c.cmd); got != c.want {
+				t.Errorf("got %s\nwant %s", got, c.want)
+			}
+		})
+	}
+}
+
+// TestANameThatRootHas is looked for by an ordinary user.
+func TestANameThatRootHas(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("this user is not root")
+	}
+	names := newNames(t)
+	ipctest.Must(t, names.Create("web", registry.Spec{}))
+	cmd := ipctest.AsNobody(ipctest.Again(command, "exec", "web", "true"))
+	cmd.Env = append(cmd.Env, "XDG_RUNTIME_DIR=/nowhere")
+	const want = "cannot run true: there is no namespace web of yours, but root has one; use sudo"
+	if got := failure(t, cmd); got != want {
+		t.Errorf("got %s\nwant %s", got, want)
+	}
+}
+
 func TestThereIsNoPlaceForNames(t *testing.T) {
 	if os.Geteuid() == 0 {
 		t.Skip("root's names have their place")

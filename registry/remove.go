@@ -91,6 +91,11 @@ func (r *Registry) doomed(name string, how Removal, members Membership) ([]*Name
 	if len(inside) > 0 && !how.Recursive {
 		return nil, fmt.Errorf("%s inside it; use -r to remove what is inside too", are(namesOf(inside)))
 	}
+	for _, ns := range inside {
+		if ns.State == Unknown {
+			return nil, fmt.Errorf("%s: %s", ns.Name, ns.Why)
+		}
+	}
 	doomed := append([]*Namespace{ns}, inside...)
 	for _, ns := range doomed {
 		if err := r.endable(ns); err != nil {
@@ -271,7 +276,7 @@ func (r *Registry) discard(dir string) error {
 	if err := r.unindex(ns, dir); err != nil {
 		return err
 	}
-	for _, file := range [...]string{recordFile + ".new", recordFile, ""} {
+	for _, file := range [...]string{recordFile + unfinished, recordFile, ""} {
 		path := filepath.Join(dir, file)
 		if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return fmt.Errorf("cannot remove %w", cause(err, path))

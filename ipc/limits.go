@@ -107,7 +107,7 @@ func (s LimitSetting) Failure(err error) error {
 	case errors.Is(err, syscall.ENOENT):
 		return fmt.Errorf("cannot set %s: this kernel has no such limit; leave it out", s.Name)
 	case errors.Is(err, syscall.EACCES), errors.Is(err, syscall.EPERM):
-		return fmt.Errorf("cannot set %s to %d: limits are changed by root, or by root of the user namespace that owns the IPC namespace", s.Name, s.Value)
+		return fmt.Errorf("cannot set %s to %d: it takes uid 0 of the user namespace that owns the IPC namespace; do it as who made that", s.Name, s.Value)
 	}
 	return fmt.Errorf("cannot set %s to %d: %w", s.Name, s.Value, err)
 }

@@ -3,6 +3,7 @@
 package kernel_test
 
 import (
+	"errors"
 	"math"
 	"os"
 	"testing"
@@ -10,6 +11,7 @@ import (
 	"github.com/ipcns/ipcns/internal/leak/ipctest"
 	"github.com/ipcns/ipcns/ipc"
 	"github.com/ipcns/ipcns/kernel"
+	"golang.org/x/sys/unix"
 )
 
 // TestLimitsAreReadFromTheFiles writes another value to each file.
@@ -87,5 +89,52 @@ func TestLimitFileWritesTheWholeFile(t *testing.T) {
 	}
 	if _, _, err := kernel.LimitFile("shmseg", &limits); err == nil || err.Error() != `no file holds the limit "shmseg"` {
 		t.Errorf("shmseg: error %v", err)
+	}
+}
+
+// TestSetLimit changes each limit, and reads it back with all others as they
+// were.
+func TestSetLimit(t *testing.T) {
+	for _, limit := range ipc.AllLimits {
+		value := uint64(11)
+		switch limit.Name {
+		case "shm_rmid_forced":
+			value = 1
+		case "msgsize_max", "msgsize_default":
+			value = 256
+		}
+		ipctest.InNew(t, func() error {
+			want, err := system.Limits()
+			if err != nil {
+				return err
+			}
+			*limit.Of(&want) = value
+			if err := system.SetLimit(ipc.LimitSetting{Limit: limit, Value: value}); err != nil {
+				return err
+			}
+			got, err := system.Limits()
+			if got != want {
+				t.Errorf("%s:\n got %+v\nwant %+v", limit.Name, got, want)
+			}
+			return err
+		})
+	}
+}
+
+func TestSetLimitIsRefused(t *testing.T) {
+	msgMax, err := ipc.LimitByName("msg_max")
+	ipctest.Must(t, err)
+	ipctest.InNew(t, func() error {
+		err := system.SetLimit(ipc.LimitSetting{Limit: msgMax, Value: 0})
+		if !errors.Is(err, unix.EINVAL) {
+			t.Errorf("got %v, want %v", err, unix.EINVAL)
+		}
+		return nil
+	})
+	shmseg := msgMax
+	shmseg.Name = "shmseg"
+	err = system.SetLimit(ipc.LimitSetting{Limit: shmseg, Value: 1})
+	if err == nil {
+		t.Error("no error for a limit that there is not")
 	}
 }

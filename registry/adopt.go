@@ -32,6 +32,7 @@ func (r *Registry) Adopt(name string, pid int) error {
 			return nil, nil, fmt.Errorf("the namespace of process %d has a name: %s; use that, or \"ipcns rename\"", pid, other)
 		}
 		parts, err := r.adoptable(opened, pid)
+		defer closeFiles(parts.Mount, parts.Owner, parts.User)
 		if err != nil {
 			return nil, nil, err
 		}
@@ -63,6 +64,12 @@ func (r *Registry) keepAdopted(ns *Namespace, parts launch.Parts, making string)
 		return nil, err
 	}
 	return holder, nil
+}
+
+func closeFiles(files ...*os.File) {
+	for _, file := range files {
+		file.Close() // also where there is none
+	}
 }
 
 // adoptable opens the parts of a process's namespace. Its mount namespace is

@@ -99,11 +99,13 @@ func userBelow(path string, opened *ipcns.Namespace) (*os.File, error) {
 	}
 	owner, err := opened.Owner()
 	if err != nil {
+		user.Close()
 		return nil, err
 	}
 	defer owner.Close()
 	var its, owners unix.Stat_t
 	if err := errors.Join(unix.Fstat(int(user.Fd()), &its), unix.Fstat(int(owner.Fd()), &owners)); err != nil {
+		user.Close()
 		return nil, err
 	}
 	if its.Ino == owners.Ino {

@@ -65,8 +65,8 @@ func (r *Registry) recordedHome() (home, error) {
 	var errs [2]error
 	h.inode, errs[0] = strconv.ParseUint(inode, 10, 64)
 	h.id, errs[1] = strconv.ParseUint(id, 10, 64)
-	if err := errors.Join(errs[:]...); err != nil {
-		return h, fmt.Errorf("cannot read where the names are kept: %s: %w", r.path(homeFile), err)
+	if errors.Join(errs[:]...) != nil {
+		return h, fmt.Errorf("cannot read where the names are kept: %s holds %q, which is no mount namespace; remove it if there are no names", r.path(homeFile), text)
 	}
 	return h, nil
 }

@@ -45,6 +45,21 @@ func runCommand() error {
 		return run.Request{Name: args[0], Args: args[1:]}.Become()
 	case "exec":
 		return run.Request{Name: args[0], Args: args[1:], Exists: true}.Become()
+	case "exec as root":
+		return run.Request{Name: args[0], Args: args[1:], Exists: true, Root: true}.Become()
+	case "become":
+		return names.Become(args[0], args[1], args[1:], os.Environ(), false)
+	case "become where there is no directory":
+		if err := errors.Join(os.Chdir(args[1]), os.Remove(args[1])); err != nil {
+			return err
+		}
+		return names.Become(args[0], "/bin/true", []string{"true"}, os.Environ(), false)
+	case "list":
+		return printNames(names)
+	case "resolve":
+		full, err := names.Resolve(args[0])
+		fmt.Println(full)
+		return err
 	case "rm":
 		_, err := names.Remove(args[0], registry.Removal{Recursive: true})
 		return err
@@ -71,10 +86,12 @@ type walked struct {
 	command string
 	ready   func(*stage) error // makes what the command needs besides
 	after   map[string]string
+	fresh   bool // there is no registry before
 }
 
 var walks = map[string]walked{
 	"create":              {command: "create new", after: renamed("new", "")},
+	"create the first":    {command: "create new", fresh: true, after: map[string]string{"new": ""}},
 	"create inside":       {command: "create web/db/new", after: renamed("web/db/new", "")},
 	"run with a new name": {command: "run new true", after: renamed("new", "")},
 	"run":                 {command: "run web true", after: renamed()},
@@ -132,6 +149,9 @@ func walkCommand() error {
 	for _, k := range []killing{{}, {after: true}, {first: true}} {
 		if err := s.walk(k); err != nil {
 			return err
+		}
+		if s.fresh {
+			continue
 		}
 		if err := s.checkObjects(namesBefore); err != nil {
 			return err
@@ -195,6 +215,9 @@ func (s *stage) prepare() error {
 		return err
 	}
 	s.ids = map[string]uint64{}
+	if s.fresh {
+		return s.anew()
+	}
 	for _, name := range namesBefore {
 		ns, err := s.Find(name)
 		if registry.Missing(err) {
@@ -212,6 +235,25 @@ func (s *stage) prepare() error {
 		return s.ready(s)
 	}
 	return nil
+}
+
+// anew takes the registry away, in which there is no name.
+func (s *stage) anew() error {
+	if os.Geteuid() != 0 {
+		return os.RemoveAll(dir())
+	}
+	if err := unix.Unmount("/run", unix.MNT_DETACH); err != nil {
+		return err
+	}
+	return emptyRun()
+}
+
+// before is what the names are before the command.
+func (s *stage) before() map[string]string {
+	if s.fresh {
+		return map[string]string{}
+	}
+	return renamed()
 }
 
 func (s *stage) restore() error {
@@ -318,6 +360,9 @@ func (s *stage) left() (string, error) {
 	var files []string
 	err = errors.Join(err, filepath.WalkDir(dir(), func(path string, _ os.DirEntry, err error) error {
 		files = append(files, path)
+		if os.IsNotExist(err) {
+			return nil
+		}
 		return err
 	}))
 	for _, line := range strings.Split(string(mounts), "\n") {
@@ -348,8 +393,8 @@ func (s *stage) checkNames(newMayHaveEnded bool) error {
 			return fmt.Errorf("%s is %s: %s", ns.Name, ns.State, ns.Why)
 		}
 	}
-	if !maps.Equal(got, renamed()) && !maps.Equal(got, s.after) {
-		return fmt.Errorf("the names are %v, want %v or %v", got, renamed(), s.after)
+	if !maps.Equal(got, s.before()) && !maps.Equal(got, s.after) {
+		return fmt.Errorf("the names are %v, want %v or %v", got, s.before(), s.after)
 	}
 	return nil
 }

@@ -33,6 +33,7 @@ func TestMain(m *testing.M) {
 		crowdling: runCrowdling,
 		enterName: becomeInName,
 		whoAmI:    printNamespace,
+		attach:    attachSegment,
 	}
 	if os.Geteuid() != 0 {
 		ipctest.Play(roles)

@@ -223,9 +223,12 @@ func (ns *Namespace) write(dir string) error {
 	return writeFile(filepath.Join(dir, recordFile), append(text, '\n'))
 }
 
+// unfinished ends the name of a file that is being written.
+const unfinished = ".new"
+
 // writeFile replaces a file, which is there whole or not at all.
 func writeFile(path string, content []byte) error {
-	temporary := path + ".new"
+	temporary := path + unfinished
 	err := os.WriteFile(temporary, content, 0o644)
 	if err == nil {
 		err = os.Rename(temporary, path)

@@ -86,8 +86,13 @@ func (r *Registry) finish(path string) error {
 	return err
 }
 
-// pruneMounts removes the mount namespaces that no name has.
+// pruneMounts removes the mount namespaces that no name has, and what was to
+// become the record of where the mounts are. Where a name's record cannot be
+// read, any mount namespace may be its.
 func (r *Registry) pruneMounts() error {
+	if err := os.Remove(r.path(homeFile + unfinished)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("cannot remove %w", cause(err, r.path(homeFile+unfinished)))
+	}
 	entries, err := os.ReadDir(r.path(mountsDir))
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
@@ -101,6 +106,9 @@ func (r *Registry) pruneMounts() error {
 	}
 	used := map[string]bool{}
 	for _, ns := range names {
+		if ns.State == Unknown && ns.Mount == 0 {
+			return nil
+		}
 		used[strconv.FormatUint(ns.Mount, 10)] = true
 	}
 	for _, entry := range entries {

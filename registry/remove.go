@@ -91,6 +91,11 @@ func (r *Registry) doomed(name string, how Removal, members Membership) ([]*Name
 	if len(inside) > 0 && !how.Recursive {
 		return nil, fmt.Errorf("%s inside it; use -r to remove what is inside too", are(namesOf(inside)))
 	}
+	for _, ns := range inside {
+		if ns.State == Unknown {
+			return nil, fmt.Errorf("%s: %s", ns.Name, ns.Why)
+		}
+	}
 	doomed := append([]*Namespace{ns}, inside...)
 	for _, ns := range doomed {
 		if err := r.endable(ns); err != nil {
@@ -200,8 +205,12 @@ func (r *Registry) empty(ns *Namespace, dir string) (note string, err error) {
 	}
 	defer owner.Close()
 	attached, err := launch.Empty(owner, opened.File())
-	if err != nil || attached == 0 {
-		return "", err
+	if err != nil {
+		// The kernel does it when nobody is in it any more, if not at once.
+		return fmt.Sprintf("%s was not emptied, so what it holds ends with its last process: %v", ns.Name, err), nil
+	}
+	if attached == 0 {
+		return "", nil
 	}
 	return attachedNote(ns, attached)
 }
@@ -267,7 +276,7 @@ func (r *Registry) discard(dir string) error {
 	if err := r.unindex(ns, dir); err != nil {
 		return err
 	}
-	for _, file := range [...]string{recordFile + ".new", recordFile, ""} {
+	for _, file := range [...]string{recordFile + unfinished, recordFile, ""} {
 		path := filepath.Join(dir, file)
 		if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return fmt.Errorf("cannot remove %w", cause(err, path))

@@ -25,7 +25,8 @@ type killing struct {
 }
 
 // mark is the signal that a command sends itself when it begins: what the Go
-// runtime does before is of no interest. It is not delivered.
+// runtime does before is of no interest. It is not delivered, and without a tracer, the
+// runtime ignores it.
 const mark = unix.SIGUSR1
 
 // begin is what the command calls.

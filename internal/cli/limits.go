@@ -22,8 +22,8 @@ func newLimits() *cobra.Command {
 for units of 2^10, 2^20 and 2^30. What is there already stays, also where it is
 above a new limit.
 
-The limits are changed by root, and by the user whose namespace it is, if that
-has a name or was made with a limit.
+The limits are changed by who made the namespace: root, or an ordinary user if
+it has a name or was made with a limit. Root cannot change another user's.
 
 ` + referenceHelp + "\n\nThe limits, what each is in a new namespace, and what it may be:\n\n" +
 			strings.TrimSuffix(limitsTable(), "\n"),

@@ -277,8 +277,10 @@ func TestRestoreOfDamaged(t *testing.T) {
 			t.Errorf("an error after %d bytes: %v", n, err)
 		}
 	}
-	if err := ns.Snapshot(failing{broken}); !errors.Is(err, broken) {
-		t.Errorf("a writer that fails: %v", err)
+	for name, ns := range map[string]*userspace.Namespace{"at the end": ns, "before segments": many(t)} {
+		if err := ns.Snapshot(failing{broken}); !errors.Is(err, broken) {
+			t.Errorf("a writer that fails %s: %v", name, err)
+		}
 	}
 }
 

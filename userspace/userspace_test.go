@@ -337,3 +337,26 @@ func TestUnreadable(t *testing.T) {
 		t.Errorf("it is told %+v", list[0])
 	}
 }
+
+// TestRangeOfOneThatWaits: an operation that has waited and would pass the range
+// of its adjustment fails, and the next one goes on (SEMANTICS A.5.3, A.5.11; the
+// kernel was seen to do so).
+func TestRangeOfOneThatWaits(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ns := userspace.New(userspace.Options{})
+		p, other := ns.Start(userspace.User(0, 0)), ns.Start(userspace.User(0, 0))
+		id := must(p.Semget(1, 1, ipc.Creat|0o600))(t)
+		noError(t, p.SemctlSetval(id, 0, ipc.SemMaxValue))
+		noError(t, p.Semop(t.Context(), id, []ipc.Sembuf{{Op: -ipc.SemMaxValue, Flg: ipc.SemUndo}}))
+		first, second := make(chan error, 1), make(chan error, 1)
+		go func() { first <- p.Semop(t.Context(), id, []ipc.Sembuf{{Op: -1, Flg: ipc.SemUndo}}) }()
+		synctest.Wait()
+		go func() { second <- other.Semop(t.Context(), id, []ipc.Sembuf{{Op: -1}}) }()
+		synctest.Wait()
+		noError(t, other.Semop(t.Context(), id, []ipc.Sembuf{{Op: 1}}))
+		if err := <-first; !errors.Is(err, syscall.ERANGE) {
+			t.Errorf("the first: %v, want ERANGE", err)
+		}
+		noError(t, <-second)
+	})
+}

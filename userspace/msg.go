@@ -54,8 +54,9 @@ func (l *lane) key() int64 { return l.typ }
 
 func (l *lane) place() *int { return &l.position }
 
-// keptText is the largest text whose memory a free message keeps.
-const keptText = 8192
+// What is kept to be used again: messages whose texts are not larger, and not
+// more of them, so that a queue that was long once takes no memory for ever.
+const keptText, keptMessages = 8192, 256
 
 func (ns *Namespace) newMessage(typ int64, text []byte) *message {
 	m := ns.freeMessages
@@ -64,17 +65,19 @@ func (ns *Namespace) newMessage(typ int64, text []byte) *message {
 		m.inQueue.value, m.inLane.value = m, m
 	} else {
 		ns.freeMessages = m.nextFree
+		ns.kept--
 	}
 	m.typ, m.text = typ, append(m.text[:0], text...)
 	return m
 }
 
 func (ns *Namespace) freeMessage(m *message) {
-	if cap(m.text) > keptText {
+	if cap(m.text) > keptText || ns.kept == keptMessages {
 		return
 	}
 	m.nextFree = ns.freeMessages
 	ns.freeMessages = m
+	ns.kept++
 }
 
 // put appends a message.

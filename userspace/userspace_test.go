@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"math"
+	"runtime"
 	"syscall"
 	"testing"
 	"testing/synctest"
@@ -359,4 +360,32 @@ func TestRangeOfOneThatWaits(t *testing.T) {
 		}
 		noError(t, <-second)
 	})
+}
+
+// TestMemoryOfLongQueue: a queue that was long once takes no memory for ever.
+func TestMemoryOfLongQueue(t *testing.T) {
+	ns := userspace.New(userspace.Options{})
+	p := ns.Start(userspace.User(0, 0))
+	noError(t, ns.SetLimit("msgmnb", 64<<20))
+	id := must(p.Msgget(1, ipc.Creat|0o600))(t)
+	text := make([]byte, 8192)
+	before := heapInUse()
+	for range 8000 {
+		noError(t, p.Msgsnd(t.Context(), id, 1, text, ipc.NoWait))
+	}
+	for range 8000 {
+		_, _, err := p.Msgrcv(t.Context(), id, 0, text, ipc.NoWait)
+		noError(t, err)
+	}
+	if after := heapInUse(); after > before+8<<20 {
+		t.Errorf("%d bytes are in use, %d were", after, before)
+	}
+	runtime.KeepAlive(ns)
+}
+
+func heapInUse() uint64 {
+	runtime.GC()
+	var now runtime.MemStats
+	runtime.ReadMemStats(&now)
+	return now.HeapAlloc
 }

@@ -137,10 +137,10 @@ func (c *checker) waiters(q *queue, what string) {
 		checkList(c, what, l)
 		c.that(l.n > 0, "%s: nobody waits for a type", what)
 	}
-	for r := range q.sleepingReceivers() {
+	q.eachReceiver(func(r *receiver) {
 		c.asleep(&r.sleeper, what)
 		c.that(r.queue == q && q.first(r.selector) == nil, "%s: a receiver waits for what is there", what)
-	}
+	})
 	checkList(c, what, &q.senders)
 	for n := q.senders.first; n != nil; n = n.next {
 		c.asleep(&n.value.sleeper, what)

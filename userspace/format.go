@@ -146,7 +146,7 @@ func (f *fields) namespace(ns *Namespace) {
 		number(f, limit.Name, &signed, math.MinInt32, math.MaxInt32)
 		*v = uint64(signed)
 	}
-	number(f, "next_pid", &ns.nextPID, 1, maxInt32+1)
+	number(f, "next_pid", &ns.nextPID, 1, maxInt32)
 	number(f, "last_inode", &ns.mqueues.inode, 0, math.MaxInt64)
 	counters(f, "msg", &ns.queues)
 	counters(f, "sem", &ns.sets)

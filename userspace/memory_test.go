@@ -24,3 +24,19 @@ func TestSegmentLargerThanMemory(t *testing.T) {
 		}
 	}
 }
+
+// TestLargeSegment is of more than Go's heap grows by.
+func TestLargeSegment(t *testing.T) {
+	root := userspace.New(userspace.Options{}).Start(userspace.User(0, 0))
+	id := must(root.Shmget(1, 100<<20, ipc.Creat|0o600))(t)
+	if memory := must(root.Shmat(id, 0, 0))(t); len(memory) != 100<<20 {
+		t.Errorf("it has %d bytes", len(memory))
+	}
+}
+
+// TestMemfdTooLarge asks for more bytes than a file has.
+func TestMemfdTooLarge(t *testing.T) {
+	if _, err := (userspace.Memfd{}).Allocate(1 << 63); !errors.Is(err, syscall.EINVAL) {
+		t.Errorf("%v, want EINVAL", err)
+	}
+}

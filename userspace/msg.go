@@ -54,8 +54,9 @@ func (l *lane) key() int64 { return l.typ }
 
 func (l *lane) place() *int { return &l.position }
 
-// keptText is the largest text whose memory a free message keeps.
-const keptText = 8192
+// What is kept to be used again: messages whose texts are not larger, and not
+// more of them, so that a queue that was long once takes no memory for ever.
+const keptText, keptMessages = 8192, 256
 
 func (ns *Namespace) newMessage(typ int64, text []byte) *message {
 	m := ns.freeMessages
@@ -64,17 +65,19 @@ func (ns *Namespace) newMessage(typ int64, text []byte) *message {
 		m.inQueue.value, m.inLane.value = m, m
 	} else {
 		ns.freeMessages = m.nextFree
+		ns.kept--
 	}
 	m.typ, m.text = typ, append(m.text[:0], text...)
 	return m
 }
 
 func (ns *Namespace) freeMessage(m *message) {
-	if cap(m.text) > keptText {
+	if cap(m.text) > keptText || ns.kept == keptMessages {
 		return
 	}
 	m.nextFree = ns.freeMessages
 	ns.freeMessages = m
+	ns.kept++
 }
 
 // put appends a message.
@@ -122,16 +125,13 @@ type selector struct {
 	except bool
 }
 
+// wants reports whether a selector of several types, but not of all, has typ
+// among them.
 func (s selector) wants(typ int64) bool {
-	switch {
-	case s.typ == 0:
-		return true
-	case s.typ < 0:
+	if s.typ < 0 {
 		return typ <= s.highest()
-	case s.except:
-		return typ != s.typ
 	}
-	return typ == s.typ
+	return typ != s.typ
 }
 
 // highest is the highest type that a selector below 0 wants.
@@ -481,37 +481,28 @@ func (t *Task) setQueue(id int, set ipc.MsqidSet) syscall.Errno {
 		return errno
 	}
 	q.ds.Qbytes, q.ds.Ctime = qbytes, t.ns.seconds()
-	for n := range q.sleepingReceivers() {
-		if !n.task.may(&q.ds.Perm, mayRead) {
-			n.settle(syscall.EACCES)
+	q.eachReceiver(func(r *receiver) {
+		if !r.task.may(&q.ds.Perm, mayRead) {
+			r.settle(syscall.EACCES)
 		}
-	}
+	})
 	q.admit()
 	return 0
 }
 
-// sleepingReceivers returns all receivers that sleep; what the loop does may
-// end the sleep of the one that it is at.
-func (q *queue) sleepingReceivers() func(func(*receiver) bool) {
-	return func(yield func(*receiver) bool) {
-		each := func(l *list[*receiver]) bool {
-			for n := l.first; n != nil; {
-				next := n.next
-				if !yield(n.value) {
-					return false
-				}
-				n = next
-			}
-			return true
+// eachReceiver calls f with every receiver that sleeps, whose sleep it may end.
+func (q *queue) eachReceiver(f func(*receiver)) {
+	each := func(l *list[*receiver]) {
+		for n := l.first; n != nil; {
+			next := n.next
+			f(n.value)
+			n = next
 		}
-		if !each(&q.anyType) || !each(&q.otherType) {
-			return
-		}
-		for _, l := range q.exactType {
-			if !each(l) {
-				return
-			}
-		}
+	}
+	each(&q.anyType)
+	each(&q.otherType)
+	for _, l := range q.exactType {
+		each(l)
 	}
 }
 
@@ -524,9 +515,7 @@ func (t *Task) MsgctlRmid(id int) (err error) {
 		return outcome(errno)
 	}
 	ns.queues.remove(q)
-	for r := range q.sleepingReceivers() {
-		r.settle(syscall.EIDRM)
-	}
+	q.eachReceiver(func(r *receiver) { r.settle(syscall.EIDRM) })
 	for q.senders.first != nil {
 		q.senders.first.value.settle(syscall.EIDRM)
 	}

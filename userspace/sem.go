@@ -164,7 +164,10 @@ func (s *set) releaseOne() bool {
 			o = next.value
 		}
 		if simple := s.firstToGrow(); simple != nil && (o == nil || simple.arrival < o.arrival) {
-			return simple.again()
+			if simple.again() {
+				return true
+			}
+			continue // it has failed, and waits no more
 		}
 		if o == nil {
 			return false

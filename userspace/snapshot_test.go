@@ -10,6 +10,7 @@ import (
 	"io"
 	"math"
 	"reflect"
+	"runtime"
 	"strings"
 	"syscall"
 	"testing"
@@ -277,8 +278,10 @@ func TestRestoreOfDamaged(t *testing.T) {
 			t.Errorf("an error after %d bytes: %v", n, err)
 		}
 	}
-	if err := ns.Snapshot(failing{broken}); !errors.Is(err, broken) {
-		t.Errorf("a writer that fails: %v", err)
+	for name, ns := range map[string]*userspace.Namespace{"at the end": ns, "before segments": many(t)} {
+		if err := ns.Snapshot(failing{broken}); !errors.Is(err, broken) {
+			t.Errorf("a writer that fails %s: %v", name, err)
+		}
 	}
 }
 
@@ -613,4 +616,36 @@ func restoresToItselfLarge(taken []byte) error {
 		return errors.New("a snapshot of what was restored differs")
 	}
 	return restored.Broken()
+}
+
+// TestMemoryOfSnapshot: the contents of a segment are in memory once, or twice
+// where they are restored while the other still is.
+func TestMemoryOfSnapshot(t *testing.T) {
+	const size, little = 64 << 20, 8 << 20
+	ns := userspace.New(userspace.Options{})
+	p := ns.Start(userspace.User(0, 0))
+	id := must(p.Shmget(1, size, ipc.Creat|0o600))(t)
+	memory := must(p.Shmat(id, 0, 0))(t)
+	for i := range memory {
+		memory[i] = byte(i%251) + 1
+	}
+	var before, taken, restored runtime.MemStats
+	runtime.ReadMemStats(&before)
+	noError(t, ns.Snapshot(io.Discard))
+	runtime.ReadMemStats(&taken)
+	if n := taken.TotalAlloc - before.TotalAlloc; n > little {
+		t.Errorf("a snapshot has allocated %d bytes for %d", n, size)
+	}
+
+	r, w := io.Pipe()
+	go func() { w.CloseWithError(ns.Snapshot(w)) }()
+	copied := must(userspace.Restore(r, userspace.Options{}))(t)
+	runtime.ReadMemStats(&restored)
+	if n := restored.TotalAlloc - taken.TotalAlloc; n > size+little {
+		t.Errorf("a snapshot and a restore have allocated %d bytes for %d", n, size)
+	}
+	again := must(copied.Resume(p.PID(), userspace.User(0, 0)))(t)
+	if !bytes.Equal(again.Attachments()[0].Memory, memory) {
+		t.Error("the contents are others")
+	}
 }

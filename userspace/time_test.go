@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"runtime"
 	"strconv"
 	"strings"
 	"syscall"
@@ -214,14 +213,11 @@ func soak(t *testing.T) {
 	first := uint64(0)
 	for round := range 3 {
 		soakRound(t, ns)
-		runtime.GC()
-		var now runtime.MemStats
-		runtime.ReadMemStats(&now)
-		switch {
+		switch now := heapInUse(); {
 		case round == 0: // after which there is what is used again
-			first = now.HeapAlloc
-		case now.HeapAlloc > first+1<<20:
-			t.Errorf("round %d: %d bytes are in use, %d were after the first", round, now.HeapAlloc, first)
+			first = now
+		case now > first+1<<20:
+			t.Errorf("round %d: %d bytes are in use, %d were after the first", round, now, first)
 		}
 	}
 }

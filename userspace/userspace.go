@@ -78,6 +78,7 @@ type Namespace struct {
 	locked     map[uint32]uint64 // pages of segments that a user has locked
 
 	freeMessages  *message
+	kept          int // of them
 	freeReceivers *receiver
 }
 

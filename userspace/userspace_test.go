@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"math"
+	"runtime"
 	"syscall"
 	"testing"
 	"testing/synctest"
@@ -58,24 +59,26 @@ func TestSeqWraps(t *testing.T) {
 	}
 }
 
-// TestOutcomeAndCancellation: a context that ends when the outcome has come
-// takes nothing back, and whoever sleeps is told.
+// TestOutcomeAndCancellation ends the context of a call just when its outcome
+// comes: that has happened, and counts.
 func TestOutcomeAndCancellation(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		p := userspace.New(userspace.Options{}).Start(userspace.User(0, 0))
+		ctx, cancel := context.WithCancel(t.Context())
+		ns := userspace.New(userspace.Options{Observer: func(e userspace.Event) {
+			if e.Call == "msgrcv" {
+				cancel()
+			}
+		}})
+		p := ns.Start(userspace.User(0, 0))
 		id := must(p.Msgget(1, ipc.Creat|0o600))(t)
-		for range 100 { // each of which is one of two ways with the same chance
-			ctx, cancel := context.WithCancel(t.Context())
-			result := make(chan error, 1)
-			go func() {
-				_, _, err := p.Msgrcv(ctx, id, 0, nil, 0)
-				result <- err
-			}()
-			synctest.Wait()
-			noError(t, p.Msgsnd(t.Context(), id, 1, nil, 0))
-			cancel()
-			noError(t, <-result)
-		}
+		result := make(chan error, 1)
+		go func() {
+			_, _, err := p.Msgrcv(ctx, id, 0, nil, 0)
+			result <- err
+		}()
+		synctest.Wait()
+		noError(t, p.Msgsnd(t.Context(), id, 1, nil, 0))
+		noError(t, <-result)
 	})
 }
 
@@ -232,6 +235,9 @@ func TestAnotherLimit(t *testing.T) {
 	if err := ns.SetLimit("msgall", 1); !errors.Is(err, syscall.ENOENT) {
 		t.Errorf("%v, want ENOENT", err)
 	}
+	if _, err := ns.NextID("mq"); !errors.Is(err, syscall.ENOENT) {
+		t.Errorf("%v, want ENOENT", err)
+	}
 	if err := ns.SetNextID("mq", 1); !errors.Is(err, syscall.ENOENT) {
 		t.Errorf("%v, want ENOENT", err)
 	}
@@ -251,9 +257,9 @@ func TestNotified(t *testing.T) {
 	}
 }
 
-// TestUnderway: of two operations that can go on, the one that came first does
+// TestFirstToGoOn: of two operations that can go on, the one that came first does
 // (SEMANTICS A.5.4); the other waits on.
-func TestUnderway(t *testing.T) {
+func TestFirstToGoOn(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ns := userspace.New(userspace.Options{})
 		p := ns.Start(userspace.User(0, 0))
@@ -274,4 +280,112 @@ func TestUnderway(t *testing.T) {
 		}
 		p.Exit()
 	})
+}
+
+// TestZerosOfSeveral: who waits for several zeros goes on when the last is there.
+func TestZerosOfSeveral(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ns := userspace.New(userspace.Options{})
+		p := ns.Start(userspace.User(0, 0))
+		id := must(p.Semget(1, 2, ipc.Creat|0o600))(t)
+		noError(t, p.SemctlSetall(id, []uint16{1, 1}))
+		result := make(chan error, 1)
+		go func() { result <- p.Semop(t.Context(), id, []ipc.Sembuf{{Num: 0}, {Num: 1}}) }()
+		go p.Semop(t.Context(), id, []ipc.Sembuf{{Num: 0, Op: 1}, {Num: 1, Op: -3}})
+		synctest.Wait()
+		noError(t, p.SemctlSetval(id, 0, 0))
+		if zcnt := must(p.SemctlGetzcnt(id, 1))(t); zcnt != 1 {
+			t.Errorf("%d wait for a zero of the second semaphore, want 1", zcnt)
+		}
+		noError(t, p.SemctlSetval(id, 1, 0))
+		noError(t, <-result)
+		noError(t, ns.Broken())
+		p.Exit()
+	})
+}
+
+// TestNice: of those that wait for a POSIX queue, who is less nice is served
+// first (SEMANTICS A.7.8).
+func TestNice(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ns := userspace.New(userspace.Options{})
+		order := make(chan int, 4)
+		for i, nice := range []int{10, 0, -5, 0} {
+			who := userspace.User(0, 0)
+			who.Nice = nice
+			d := must(ns.Start(who).MqOpen("/q", syscall.O_CREAT|syscall.O_RDWR, 0o600, &ipc.MqAttr{Maxmsg: 1, Msgsize: 1}))(t)
+			go func() {
+				d.Timedreceive(t.Context(), make([]byte, 1))
+				order <- i
+			}()
+			synctest.Wait()
+		}
+		d := must(ns.Start(userspace.User(0, 0)).MqOpen("/q", syscall.O_RDWR, 0, nil))(t)
+		for _, want := range []int{2, 1, 3, 0} {
+			noError(t, d.Timedsend(t.Context(), nil, 0))
+			if got := <-order; got != want {
+				t.Errorf("receiver %d is served, want %d", got, want)
+			}
+		}
+	})
+}
+
+// TestUnreadable: of a queue that one may not read, the mode is told alone.
+func TestUnreadable(t *testing.T) {
+	ns := userspace.New(userspace.Options{})
+	must(ns.Start(userspace.User(0, 0)).MqOpen("/q", syscall.O_CREAT|syscall.O_RDWR, 0o600, nil))(t)
+	if list := must(ns.Start(userspace.User(1, 1)).MqList())(t); !list[0].Unreadable || list[0].Mode != 0o600 || list[0].Attr.Maxmsg != 0 {
+		t.Errorf("it is told %+v", list[0])
+	}
+}
+
+// TestRangeOfOneThatWaits: an operation that has waited and would pass the range
+// of its adjustment fails, and the next one goes on (SEMANTICS A.5.3, A.5.11; the
+// kernel was seen to do so).
+func TestRangeOfOneThatWaits(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ns := userspace.New(userspace.Options{})
+		p, other := ns.Start(userspace.User(0, 0)), ns.Start(userspace.User(0, 0))
+		id := must(p.Semget(1, 1, ipc.Creat|0o600))(t)
+		noError(t, p.SemctlSetval(id, 0, ipc.SemMaxValue))
+		noError(t, p.Semop(t.Context(), id, []ipc.Sembuf{{Op: -ipc.SemMaxValue, Flg: ipc.SemUndo}}))
+		first, second := make(chan error, 1), make(chan error, 1)
+		go func() { first <- p.Semop(t.Context(), id, []ipc.Sembuf{{Op: -1, Flg: ipc.SemUndo}}) }()
+		synctest.Wait()
+		go func() { second <- other.Semop(t.Context(), id, []ipc.Sembuf{{Op: -1}}) }()
+		synctest.Wait()
+		noError(t, other.Semop(t.Context(), id, []ipc.Sembuf{{Op: 1}}))
+		if err := <-first; !errors.Is(err, syscall.ERANGE) {
+			t.Errorf("the first: %v, want ERANGE", err)
+		}
+		noError(t, <-second)
+	})
+}
+
+// TestMemoryOfLongQueue: a queue that was long once takes no memory for ever.
+func TestMemoryOfLongQueue(t *testing.T) {
+	ns := userspace.New(userspace.Options{})
+	p := ns.Start(userspace.User(0, 0))
+	noError(t, ns.SetLimit("msgmnb", 64<<20))
+	id := must(p.Msgget(1, ipc.Creat|0o600))(t)
+	text := make([]byte, 8192)
+	before := heapInUse()
+	for range 8000 {
+		noError(t, p.Msgsnd(t.Context(), id, 1, text, ipc.NoWait))
+	}
+	for range 8000 {
+		_, _, err := p.Msgrcv(t.Context(), id, 0, text, ipc.NoWait)
+		noError(t, err)
+	}
+	if after := heapInUse(); after > before+8<<20 {
+		t.Errorf("%d bytes are in use, %d were", after, before)
+	}
+	runtime.KeepAlive(ns)
+}
+
+func heapInUse() uint64 {
+	runtime.GC()
+	var now runtime.MemStats
+	runtime.ReadMemStats(&now)
+	return now.HeapAlloc
 }

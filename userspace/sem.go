@@ -2,6 +2,7 @@ package userspace
 
 import (
 	"context"
+	"slices"
 	"syscall"
 	"time"
 
@@ -286,7 +287,12 @@ func (t *Task) trySemop(o *operation, id int, sops []ipc.Sembuf, timeout time.Du
 	if s == nil {
 		return syscall.EINVAL
 	}
-	wanted, undoes := uint32(mayRead), false
+	// The kernel has the process's undo list of the set, and has it first,
+	// before it looks at anything else of the set (SEMANTICS A.5.11).
+	if slices.ContainsFunc(sops, func(sop ipc.Sembuf) bool { return sop.Flg&ipc.SemUndo != 0 }) {
+		o.undo = t.undoOf(s)
+	}
+	wanted := uint32(mayRead)
 	for _, sop := range sops {
 		if int(sop.Num) >= len(s.sems) {
 			return syscall.EFBIG
@@ -294,15 +300,11 @@ func (t *Task) trySemop(o *operation, id int, sops []ipc.Sembuf, timeout time.Du
 		if sop.Op != 0 {
 			wanted = mayWrite
 		}
-		undoes = undoes || sop.Flg&ipc.SemUndo != 0
 	}
 	if !t.may(&s.ds.Perm, wanted) {
 		return syscall.EACCES
 	}
 	o.task, o.set, o.sops, o.alters = t, s, sops, wanted == mayWrite
-	if undoes {
-		o.undo = t.undoOf(s)
-	}
 	errno := o.try()
 	if errno == 0 && o.alters {
 		s.update()

@@ -4,6 +4,7 @@ package kernelworld
 
 import (
 	"context"
+	"math"
 	"syscall"
 	"unsafe"
 
@@ -61,6 +62,7 @@ func failed(errno syscall.Errno) error {
 }
 
 func (fd plainMqd) Timedsend(_ context.Context, message []byte, priority uint) error {
+	priority = min(priority, math.MaxUint32) // the kernel would cut it
 	return failed(sys.MqSend(int(fd), message, priority, nil))
 }
 

@@ -153,7 +153,7 @@ func (c *checker) sets(ns *Namespace) {
 	for s := range ns.sets.all() {
 		what := fmt.Sprintf("set %d", id(s))
 		semaphores += len(s.sems)
-		c.that(uint64(len(s.sems)) == s.ds.Nsems && len(s.changed) == 0 && len(s.sems) > 0, "%s: has %d semaphores, or changes", what, len(s.sems))
+		c.that(uint64(len(s.sems)) == s.ds.Nsems && len(s.sems) > 0, "%s: has %d semaphores", what, len(s.sems))
 		checkList(c, what, &s.undos)
 		for n := s.undos.first; n != nil; n = n.next {
 			c.that(n.value.set == s && n.value.ofProcess.in == &n.value.process.undos, "%s: has an undo of nobody", what)
@@ -161,11 +161,18 @@ func (c *checker) sets(ns *Namespace) {
 		for i := range s.sems {
 			c.semaphore(&s.sems[i], what)
 		}
-		checkList(c, what, &s.several)
-		for n := s.several.first; n != nil; n = n.next {
-			c.asleep(&n.value.sleeper, what)
-			c.that(n.value.tries() == syscall.EAGAIN, "%s: an operation waits that could be done", what)
+		complex := 0
+		for _, l := range [...]*list[*operation]{&s.zeros, &s.alters} {
+			checkList(c, what, l)
+			for n := l.first; n != nil; n = n.next {
+				c.asleep(&n.value.sleeper, what)
+				c.that(n.value.tries() == syscall.EAGAIN, "%s: an operation waits that could be done", what)
+				if len(n.value.sops) > 1 {
+					complex++
+				}
+			}
 		}
+		c.that(complex == s.complex, "%s: %d operations have several sops, not %d", what, complex, s.complex)
 	}
 	c.that(semaphores == ns.semaphores, "there are %d semaphores, not %d", semaphores, ns.semaphores)
 }

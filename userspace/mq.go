@@ -218,7 +218,7 @@ func (t *Task) newMqueue(name string, mode uint32, attr *ipc.MqAttr) (*mqueue, s
 	ns := t.ns
 	m, l := &ns.mqueues, &ns.limits
 	unlimited := t.Capabilities&CapSysResource != 0
-	if !unlimited && m.count >= int(int32(l.QueuesMax)) {
+	if !unlimited && uint64(m.count) >= uint64(uint32(l.QueuesMax)) { // of which the kernel knows no sign
 		return nil, syscall.ENOSPC
 	}
 	maxmsg, msgsize := int64(min(l.MsgDefault, l.MsgMax)), int64(min(l.MsgsizeDefault, l.MsgsizeMax))

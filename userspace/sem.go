@@ -2,6 +2,7 @@ package userspace
 
 import (
 	"context"
+	"slices"
 	"syscall"
 	"time"
 
@@ -10,21 +11,28 @@ import (
 
 // A set is a System V semaphore set.
 type set struct {
-	ns      *Namespace
-	ds      ipc.SemidDS
-	slot    int
-	sems    []semaphore
-	several list[*operation] // that sleep and have several sops
-	undos   list[*undo]
-	changed []uint16 // semaphores that a call has changed, by number
+	ns    *Namespace
+	ds    ipc.SemidDS
+	slot  int
+	sems  []semaphore
+	undos list[*undo]
+
+	// Operations that sleep and have several sops: those that wait for zeros
+	// alone, and the others. While there is any of either, those with one sop
+	// that wait for a value to grow are in the second list too.
+	zeros  list[*operation]
+	alters list[*operation]
+	// complex is how many of both have several sops.
+	complex int
 }
 
 func (s *set) permissions() *ipc.Perm { return &s.ds.Perm }
 
 func (s *set) index() *int { return &s.slot }
 
-// A semaphore has a list of those that wait for it to be 0 and of those that
-// wait for it to grow, of the operations with one sop.
+// A semaphore has a list of those that wait for it to be 0, of the operations
+// with one sop, and of those that wait for it to grow, if they are not in the
+// set's list.
 type semaphore struct {
 	value      int32
 	pid        int
@@ -56,9 +64,6 @@ func (o *operation) try() syscall.Errno {
 	}
 	for _, sop := range o.sops {
 		o.set.sems[sop.Num].pid = o.task.pid
-		if sop.Op != 0 {
-			o.set.changed = append(o.set.changed, sop.Num)
-		}
 	}
 	o.set.ds.Otime = o.set.ns.seconds()
 	return 0
@@ -98,106 +103,143 @@ func (o *operation) takeBack(sop ipc.Sembuf) {
 // that blocks (SEMANTICS A.5.3).
 func (o *operation) mayWait() bool { return o.sops[o.blocking].Flg&ipc.NoWait == 0 }
 
-// list returns where the operation waits.
-func (o *operation) list() *list[*operation] {
-	switch sop := o.sops[0]; {
+// wait adds the operation to the list in which it waits.
+func (o *operation) wait() {
+	s, sop := o.set, o.sops[0]
+	s.separate()
+	switch {
 	case len(o.sops) > 1:
-		return &o.set.several
-	case sop.Op == 0:
-		return &o.set.sems[sop.Num].zero
+		if s.complex == 0 {
+			s.unite()
+		}
+		s.complex++
+		if o.alters {
+			s.alters.push(&o.waits)
+		} else {
+			s.zeros.push(&o.waits)
+		}
+	case !o.alters:
+		s.sems[sop.Num].zero.push(&o.waits)
+	case s.complex > 0:
+		s.alters.push(&o.waits)
 	default:
-		return &o.set.sems[sop.Num].grow
+		s.sems[sop.Num].grow.push(&o.waits)
+	}
+}
+
+// leave takes the operation out of the list in which it waits.
+func (o *operation) leave() {
+	o.waits.remove()
+	if len(o.sops) > 1 {
+		o.set.complex--
+	}
+}
+
+// unite puts those that wait for a value to grow into the set's list: those
+// of the last semaphore first, as the kernel does.
+func (s *set) unite() {
+	for i := len(s.sems) - 1; i >= 0; i-- {
+		for l := &s.sems[i].grow; l.first != nil; {
+			n := l.first
+			n.remove()
+			s.alters.push(n)
+		}
+	}
+}
+
+// separate puts them back, if no operation with several sops sleeps any more.
+func (s *set) separate() {
+	if s.complex > 0 {
+		return
+	}
+	for s.alters.first != nil {
+		n := s.alters.first
+		n.remove()
+		s.sems[n.value.sops[0].Num].grow.push(n)
 	}
 }
 
 // again tries an operation that sleeps, and settles it if that decides. It
-// reports whether values may have changed.
+// reports whether the operation was done.
 func (o *operation) again() bool {
 	errno := o.try()
 	if errno == syscall.EAGAIN && o.mayWait() {
 		return false
 	}
 	o.settle(errno)
-	return errno == 0 && o.alters
+	return errno == 0
 }
 
-// update lets those go on that can, now that semaphores have changed. Those
-// that wait for zeros go first, all of them; of the others, the one that came
-// first (SEMANTICS A.5.4).
-func (s *set) update() {
-	for {
-		s.releaseZeros()
-		if !s.releaseOne() {
-			break
+// update lets those go on that can, now that sops have been done; without sops,
+// any semaphore may have changed. Those that wait for zeros go first, all of
+// them (SEMANTICS A.5.4). It tries what the kernel tries, in that order: a try
+// is also what decides at which sop an operation waits from now on.
+func (s *set) update(sops []ipc.Sembuf) {
+	s.separate()
+	s.releaseZeros(sops)
+	switch {
+	case s.alters.first != nil:
+		s.release(&s.alters, nil)
+	case sops == nil:
+		for i := range s.sems {
+			s.release(&s.sems[i].grow, &s.sems[i])
 		}
-	}
-	s.changed = s.changed[:0]
-}
-
-func (s *set) releaseZeros() {
-	for _, num := range s.changed {
-		sem := &s.sems[num]
-		for n := sem.zero.first; n != nil && sem.value == 0; {
-			next := n.next
-			n.value.again()
-			n = next
-		}
-	}
-	for n := s.several.first; n != nil; {
-		next := n.next
-		if !n.value.alters {
-			n.value.again()
-		}
-		n = next
-	}
-}
-
-// releaseOne lets one operation do what others may wait for.
-func (s *set) releaseOne() bool {
-	next := s.several.first
-	for {
-		var o *operation
-		for next != nil && !next.value.alters {
-			next = next.next
-		}
-		if next != nil {
-			o = next.value
-		}
-		if simple := s.firstToGrow(); simple != nil && (o == nil || simple.arrival < o.arrival) {
-			if simple.again() {
-				return true
+	default:
+		for _, sop := range sops {
+			if sop.Op > 0 {
+				s.release(&s.sems[sop.Num].grow, &s.sems[sop.Num])
 			}
-			continue // it has failed, and waits no more
-		}
-		if o == nil {
-			return false
-		}
-		next = next.next
-		if o.again() {
-			return true
 		}
 	}
 }
 
-// firstToGrow returns the operation that came first of those with one sop that
-// can be done by now.
-func (s *set) firstToGrow() (first *operation) {
-	for _, num := range s.changed {
-		sem := &s.sems[num]
+// releaseZeros lets those go on that wait for zeros, if a semaphore of the sops
+// is 0.
+func (s *set) releaseZeros(sops []ipc.Sembuf) {
+	found := false
+	release := func(sem *semaphore) {
 		if sem.value == 0 {
+			found = true
+			releaseAll(&sem.zero)
+		}
+	}
+	if sops == nil {
+		for i := range s.sems {
+			release(&s.sems[i])
+		}
+	}
+	for _, sop := range sops {
+		release(&s.sems[sop.Num])
+	}
+	if found {
+		releaseAll(&s.zeros)
+	}
+}
+
+// releaseAll lets those go on that can, and that change nothing for others.
+func releaseAll(l *list[*operation]) {
+	for n := l.first; n != nil; {
+		o := n.value
+		n = n.next
+		o.again()
+	}
+}
+
+// release lets those of a list go on that can: the first that can, and then
+// from the beginning again, if it may have made room. Sem is the semaphore of
+// the list, nil for the set's.
+func (s *set) release(l *list[*operation], sem *semaphore) {
+	for n := l.first; n != nil && (sem == nil || sem.value > 0); {
+		o := n.value
+		n = n.next
+		if !o.again() {
 			continue
 		}
-		for n := sem.grow.first; n != nil; n = n.next {
-			if sem.value+int32(n.value.sops[0].Op) < 0 {
-				continue
-			}
-			if first == nil || n.value.arrival < first.arrival {
-				first = n.value
-			}
-			break
+		s.releaseZeros(o.sops)
+		if s.alters.first != nil || len(o.sops) > 1 {
+			n = l.first
 		}
 	}
-	return first
 }
 
 // Semget is semget(2).
@@ -290,7 +332,12 @@ func (t *Task) trySemop(o *operation, id int, sops []ipc.Sembuf, timeout time.Du
 	if s == nil {
 		return syscall.EINVAL
 	}
-	wanted, undoes := uint32(mayRead), false
+	// The kernel has the process's undo list of the set, and has it first,
+	// before it looks at anything else of the set (SEMANTICS A.5.11).
+	if slices.ContainsFunc(sops, func(sop ipc.Sembuf) bool { return sop.Flg&ipc.SemUndo != 0 }) {
+		o.undo = t.undoOf(s)
+	}
+	wanted := uint32(mayRead)
 	for _, sop := range sops {
 		if int(sop.Num) >= len(s.sems) {
 			return syscall.EFBIG
@@ -298,18 +345,14 @@ func (t *Task) trySemop(o *operation, id int, sops []ipc.Sembuf, timeout time.Du
 		if sop.Op != 0 {
 			wanted = mayWrite
 		}
-		undoes = undoes || sop.Flg&ipc.SemUndo != 0
 	}
 	if !t.may(&s.ds.Perm, wanted) {
 		return syscall.EACCES
 	}
 	o.task, o.set, o.sops, o.alters = t, s, sops, wanted == mayWrite
-	if undoes {
-		o.undo = t.undoOf(s)
-	}
 	errno := o.try()
 	if errno == 0 && o.alters {
-		s.update()
+		s.update(sops)
 	}
 	return errno
 }
@@ -318,15 +361,15 @@ func (t *Task) trySemop(o *operation, id int, sops []ipc.Sembuf, timeout time.Du
 func (o *operation) sleep(ctx context.Context, a act, timeout time.Duration) error {
 	ns := o.set.ns
 	o.waits.value = o
-	o.park(o.task, a, o.waits.remove)
-	o.list().push(&o.waits)
+	o.park(o.task, a, o.leave)
+	o.wait()
 	stop := func() bool { return true }
 	if timeout != forever {
 		stop = ns.clock.AfterFunc(timeout, o.expire)
 	}
 	ns.mu.Unlock()
 	defer stop()
-	return o.wait(ctx)
+	return o.sleeper.wait(ctx)
 }
 
 // expire ends an operation whose time is over.
@@ -374,21 +417,22 @@ func (t *Task) SemctlGetpid(id, num int) (int, error) {
 // SemctlGetncnt is GETNCNT of semctl(2).
 func (t *Task) SemctlGetncnt(id, num int) (int, error) {
 	return t.semctlGet("semctl(GETNCNT)", id, num, func(s *set, sem *semaphore) int {
-		return sem.grow.n + s.blocked(num, func(op int16) bool { return op < 0 })
+		return sem.grow.n + blocked(&s.alters, num, func(op int16) bool { return op < 0 })
 	})
 }
 
 // SemctlGetzcnt is GETZCNT of semctl(2).
 func (t *Task) SemctlGetzcnt(id, num int) (int, error) {
 	return t.semctlGet("semctl(GETZCNT)", id, num, func(s *set, sem *semaphore) int {
-		return sem.zero.n + s.blocked(num, func(op int16) bool { return op == 0 })
+		isZero := func(op int16) bool { return op == 0 }
+		return sem.zero.n + blocked(&s.alters, num, isZero) + blocked(&s.zeros, num, isZero)
 	})
 }
 
-// blocked counts the operations with several sops that wait at a sop on the
+// blocked counts the operations of a set's list that wait at a sop on the
 // semaphore (SEMANTICS A.5.5).
-func (s *set) blocked(num int, kind func(op int16) bool) (count int) {
-	for n := s.several.first; n != nil; n = n.next {
+func blocked(l *list[*operation], num int, kind func(op int16) bool) (count int) {
+	for n := l.first; n != nil; n = n.next {
 		sop := n.value.sops[n.value.blocking]
 		if int(sop.Num) == num && kind(sop.Op) {
 			count++
@@ -404,6 +448,9 @@ func (t *Task) SemctlSetval(id, num, value int) (err error) {
 }
 
 func (t *Task) setval(id, num, value int) syscall.Errno {
+	if id < 0 {
+		return syscall.EINVAL
+	}
 	if value < 0 || value > ipc.SemMaxValue {
 		return syscall.ERANGE
 	}
@@ -416,14 +463,13 @@ func (t *Task) setval(id, num, value int) syscall.Errno {
 	}
 	s.put(t, num, value)
 	s.ds.Ctime = t.ns.seconds()
-	s.update()
+	s.update(nil)
 	return 0
 }
 
 // put sets a value, and forgets what was to be undone of the semaphore.
 func (s *set) put(t *Task, num, value int) {
 	s.sems[num].value, s.sems[num].pid = int32(value), t.pid
-	s.changed = append(s.changed, uint16(num))
 	for n := s.undos.first; n != nil; n = n.next {
 		n.value.adjustments[num] = 0
 	}
@@ -450,12 +496,12 @@ func (t *Task) SemctlSetall(id int, values []uint16) (err error) {
 }
 
 func (t *Task) setall(id int, values []uint16) syscall.Errno {
-	s, errno := accessible(t, &t.ns.sets, id, mayWrite)
-	if errno != 0 {
-		return errno
-	}
-	if len(values) != len(s.sems) {
+	s := t.ns.sets.find(id)
+	if s == nil || len(values) != len(s.sems) {
 		return syscall.EINVAL
+	}
+	if !t.may(&s.ds.Perm, mayWrite) {
+		return syscall.EACCES
 	}
 	for _, value := range values {
 		if value > ipc.SemMaxValue {
@@ -466,7 +512,7 @@ func (t *Task) setall(id int, values []uint16) syscall.Errno {
 		s.put(t, num, int(value))
 	}
 	s.ds.Ctime = t.ns.seconds()
-	s.update()
+	s.update(nil)
 	return 0
 }
 
@@ -531,7 +577,8 @@ func (t *Task) SemctlRmid(id int) (err error) {
 		wakeAll(&s.sems[i].zero, syscall.EIDRM)
 		wakeAll(&s.sems[i].grow, syscall.EIDRM)
 	}
-	wakeAll(&s.several, syscall.EIDRM)
+	wakeAll(&s.zeros, syscall.EIDRM)
+	wakeAll(&s.alters, syscall.EIDRM)
 	return nil
 }
 

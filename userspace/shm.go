@@ -32,10 +32,10 @@ type mapping struct {
 	uses    int
 }
 
-// attach notes one more attachment.
-func (s *segment) attach(t *Task) {
+// attach notes one more attachment, which is a process's doing.
+func (s *segment) attach(by *process) {
 	s.ds.Nattch++
-	s.ds.Atime, s.ds.Lpid = s.ns.seconds(), int32(t.pid)
+	s.ds.Atime, s.ds.Lpid = s.ns.seconds(), int32(by.pid)
 }
 
 // detach takes back one attachment of a process.
@@ -157,7 +157,7 @@ func (t *Task) shmat(id int, addr uintptr, flags int) ([]byte, syscall.Errno) {
 	if err != nil {
 		return nil, errnoOf(err)
 	}
-	s.attach(t)
+	s.attach(t.process)
 	return memory, 0
 }
 

@@ -107,7 +107,7 @@ func (t *Task) Thread() *Task {
 }
 
 // Fork starts a child of the task's process, which has attached what that has
-// (SEMANTICS A.6.2), and nothing to undo (A.5.11).
+// (SEMANTICS A.6.2), which is the parent's doing, and nothing to undo (A.5.11).
 func (t *Task) Fork() *Task {
 	ns := t.ns
 	ns.mu.Lock()
@@ -117,7 +117,7 @@ func (t *Task) Fork() *Task {
 		child.mapped[at] = &attachments{a.mapping, a.count, a.readOnly}
 		for range a.count {
 			a.uses++
-			a.segment.attach(child)
+			a.segment.attach(t.process)
 		}
 	}
 	return child

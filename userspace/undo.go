@@ -52,8 +52,7 @@ func (u *undo) apply() {
 		sem := &s.sems[num]
 		sem.value = min(max(sem.value+adjustment, 0), ipc.SemMaxValue)
 		sem.pid = u.process.pid
-		s.changed = append(s.changed, uint16(num))
 	}
 	s.ds.Otime = s.ns.seconds()
-	s.update()
+	s.update(nil)
 }

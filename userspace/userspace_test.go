@@ -177,8 +177,8 @@ func TestUndoOfSeveralSets(t *testing.T) {
 	}
 }
 
-// TestForkHasAttached: a child has attached what its parent has (SEMANTICS
-// A.6.2), and a snapshot has both.
+// TestForkHasAttached: a child has attached what its parent has, which is who
+// has attached it (SEMANTICS A.6.2), and a snapshot has both.
 func TestForkHasAttached(t *testing.T) {
 	for name, memory := range memories {
 		t.Run(name, func(t *testing.T) {
@@ -187,7 +187,7 @@ func TestForkHasAttached(t *testing.T) {
 			id := must(parent.Shmget(1, 1, ipc.Creat|0o600))(t)
 			attached := must(parent.Shmat(id, 0, 0))(t)
 			child := parent.Fork()
-			if ds := must(parent.ShmctlStat(id))(t); ds.Nattch != 2 || ds.Lpid != int32(child.PID()) {
+			if ds := must(parent.ShmctlStat(id))(t); ds.Nattch != 2 || ds.Lpid != int32(parent.PID()) {
 				t.Errorf("%d attachments, the last of process %d", ds.Nattch, ds.Lpid)
 			}
 			noError(t, sameAfterRestore(ns))

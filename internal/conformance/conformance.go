@@ -13,7 +13,7 @@ import (
 type Implementation interface {
 	// NewWorld makes a fresh namespace and a process in it that has every
 	// privilege, uid 0 and gid 0. Both end with the test.
-	NewWorld(t *testing.T) World
+	NewWorld(t testing.TB) World
 }
 
 // A World is a namespace and the processes in it.
@@ -21,7 +21,7 @@ type World interface {
 	// Process starts another process in the namespace. It ends with the
 	// test, if not before. The test is skipped if there cannot be one with
 	// these credentials.
-	Process(t *testing.T, who Credentials) Process
+	Process(t testing.TB, who Credentials) Process
 	// Root is the process that NewWorld has started.
 	Root() Process
 	// SetLimit writes a limit as root does; the error holds the errno.
@@ -64,7 +64,7 @@ type Process interface {
 	ipc.System
 	PID() int
 	// Fork starts a child of the process; see SEM_UNDO in semop(2).
-	Fork(t *testing.T) Process
+	Fork(t testing.TB) Process
 	// Exit ends the process, as exit(2) does, and returns when its parent
 	// could have waited for it.
 	Exit()

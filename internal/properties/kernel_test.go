@@ -15,7 +15,8 @@ import (
 )
 
 var implementations = map[string]implementation{
-	"kernel": {alone: alone, together: together},
+	"kernel":    {alone: alone, together: together},
+	"userspace": {alone: userspaceAlone, together: userspaceTogether},
 }
 
 // alone calls f on a thread that fresh moves.

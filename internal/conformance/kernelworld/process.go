@@ -1,6 +1,6 @@
 //go:build linux
 
-package conformance_test
+package kernelworld
 
 import (
 	"context"
@@ -18,8 +18,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A process is a server, as the test sees it.
-type process struct {
+// A Process is a server, as the test sees it.
+type Process struct {
 	connection
 	descriptors *net.UnixConn
 	pid         int
@@ -32,7 +32,7 @@ type process struct {
 	attached []attachment
 }
 
-var _ conformance.Process = (*process)(nil)
+var _ conformance.Process = (*Process)(nil)
 
 // A connection carries calls to a server.
 type connection struct {
@@ -75,7 +75,7 @@ func socketPairs() (ours []*net.UnixConn, theirs []*os.File, err error) {
 
 // start runs a server by a function that gives it descriptors and returns its
 // pid and a function that waits for it. The server ends with the test.
-func start(t *testing.T, run func(files []*os.File) (pid int, reap func() error, err error)) (*process, error) {
+func start(t testing.TB, run func(files []*os.File) (pid int, reap func() error, err error)) (*Process, error) {
 	t.Helper()
 	ours, theirs, err := socketPairs()
 	if err != nil {
@@ -94,7 +94,7 @@ func start(t *testing.T, run func(files []*os.File) (pid int, reap func() error,
 	if err != nil {
 		t.Fatal(err)
 	}
-	p := &process{descriptors: ours[1], pid: pid, pidfd: pidfd, reap: reap, connection: connection{
+	p := &Process{descriptors: ours[1], pid: pid, pidfd: pidfd, reap: reap, connection: connection{
 		conn: ours[0], gone: make(chan struct{}), requests: json.NewEncoder(ours[0]),
 		pending: map[int]chan answer{}, registrations: map[int]*registration{},
 	}}
@@ -190,15 +190,15 @@ func two[T, U any](c *connection, method string, args ...any) (first T, second U
 	return first, second, err
 }
 
-func (p *process) PID() int { return p.pid }
+func (p *Process) PID() int { return p.pid }
 
-func (p *process) Fork(t *testing.T) conformance.Process {
+func (p *Process) Fork(t testing.TB) conformance.Process {
 	t.Helper()
 	return p.start(t, nil)
 }
 
 // start starts a server by this one.
-func (p *process) start(t *testing.T, who *conformance.Credentials) *process {
+func (p *Process) start(t testing.TB, who *conformance.Credentials) *Process {
 	t.Helper()
 	child, err := start(t, func(files []*os.File) (pid int, reap func() error, err error) {
 		p.forking.Lock()
@@ -216,13 +216,13 @@ func (p *process) start(t *testing.T, who *conformance.Credentials) *process {
 	return child
 }
 
-func (p *process) Exit() { p.end(func() { p.do("Exit") }) }
+func (p *Process) Exit() { p.end(func() { p.do("Exit") }) }
 
-func (p *process) Kill() { p.end(func() { unix.PidfdSendSignal(p.pidfd, unix.SIGKILL, nil, 0) }) }
+func (p *Process) Kill() { p.end(func() { unix.PidfdSendSignal(p.pidfd, unix.SIGKILL, nil, 0) }) }
 
 // end returns when the process is a zombie, and waited for unless its parent
 // has ended.
-func (p *process) end(how func()) {
+func (p *Process) end(how func()) {
 	p.ending.Do(func() {
 		how()
 		for {
@@ -239,7 +239,7 @@ func (p *process) end(how func()) {
 	})
 }
 
-func (p *process) Sleeping() int {
+func (p *Process) Sleeping() int {
 	n, err := one[int](&p.connection, "Sleeping")
 	if err != nil {
 		panic(err)
@@ -247,111 +247,111 @@ func (p *process) Sleeping() int {
 	return n
 }
 
-func (p *process) Limits() (ipc.Limits, error) { return one[ipc.Limits](&p.connection, "Limits") }
+func (p *Process) Limits() (ipc.Limits, error) { return one[ipc.Limits](&p.connection, "Limits") }
 
-func (p *process) Msgget(key ipc.Key, flags int) (int, error) {
+func (p *Process) Msgget(key ipc.Key, flags int) (int, error) {
 	return one[int](&p.connection, "Msgget", key, flags)
 }
 
-func (p *process) Msgsnd(ctx context.Context, id int, typ int64, text []byte, flags int) error {
+func (p *Process) Msgsnd(ctx context.Context, id int, typ int64, text []byte, flags int) error {
 	return p.call(ctx, 0, "Msgsnd", []any{id, typ, text, flags})
 }
 
-func (p *process) Msgrcv(ctx context.Context, id int, typ int64, text []byte, flags int) (gotType int64, n int, err error) {
+func (p *Process) Msgrcv(ctx context.Context, id int, typ int64, text []byte, flags int) (gotType int64, n int, err error) {
 	var got []byte
 	err = p.call(ctx, 0, "Msgrcv", []any{id, typ, len(text), flags}, &gotType, &got)
 	return gotType, copy(text, got), err
 }
 
-func (p *process) MsgctlStat(id int) (ipc.MsqidDS, error) {
+func (p *Process) MsgctlStat(id int) (ipc.MsqidDS, error) {
 	return one[ipc.MsqidDS](&p.connection, "MsgctlStat", id)
 }
 
-func (p *process) MsgctlSet(id int, set ipc.MsqidSet) error { return p.do("MsgctlSet", id, set) }
+func (p *Process) MsgctlSet(id int, set ipc.MsqidSet) error { return p.do("MsgctlSet", id, set) }
 
-func (p *process) MsgctlRmid(id int) error { return p.do("MsgctlRmid", id) }
+func (p *Process) MsgctlRmid(id int) error { return p.do("MsgctlRmid", id) }
 
-func (p *process) MsgctlInfo() (ipc.Msginfo, int, error) {
+func (p *Process) MsgctlInfo() (ipc.Msginfo, int, error) {
 	return two[ipc.Msginfo, int](&p.connection, "MsgctlInfo")
 }
 
-func (p *process) MsgInfo() (ipc.MsgInfo, int, error) {
+func (p *Process) MsgInfo() (ipc.MsgInfo, int, error) {
 	return two[ipc.MsgInfo, int](&p.connection, "MsgInfo")
 }
 
-func (p *process) MsgStat(index int) (int, ipc.MsqidDS, error) {
+func (p *Process) MsgStat(index int) (int, ipc.MsqidDS, error) {
 	return two[int, ipc.MsqidDS](&p.connection, "MsgStat", index)
 }
 
-func (p *process) MsgStatAny(index int) (int, ipc.MsqidDS, error) {
+func (p *Process) MsgStatAny(index int) (int, ipc.MsqidDS, error) {
 	return two[int, ipc.MsqidDS](&p.connection, "MsgStatAny", index)
 }
 
-func (p *process) Semget(key ipc.Key, nsems, flags int) (int, error) {
+func (p *Process) Semget(key ipc.Key, nsems, flags int) (int, error) {
 	return one[int](&p.connection, "Semget", key, nsems, flags)
 }
 
-func (p *process) Semop(ctx context.Context, id int, ops []ipc.Sembuf) error {
+func (p *Process) Semop(ctx context.Context, id int, ops []ipc.Sembuf) error {
 	return p.call(ctx, 0, "Semop", []any{id, ops})
 }
 
-func (p *process) Semtimedop(ctx context.Context, id int, ops []ipc.Sembuf, timeout time.Duration) error {
+func (p *Process) Semtimedop(ctx context.Context, id int, ops []ipc.Sembuf, timeout time.Duration) error {
 	return p.call(ctx, 0, "Semtimedop", []any{id, ops, timeout})
 }
 
-func (p *process) SemctlGetval(id, num int) (int, error) {
+func (p *Process) SemctlGetval(id, num int) (int, error) {
 	return one[int](&p.connection, "SemctlGetval", id, num)
 }
 
-func (p *process) SemctlSetval(id, num, value int) error {
+func (p *Process) SemctlSetval(id, num, value int) error {
 	return p.do("SemctlSetval", id, num, value)
 }
 
-func (p *process) SemctlGetall(id int) ([]uint16, error) {
+func (p *Process) SemctlGetall(id int) ([]uint16, error) {
 	return one[[]uint16](&p.connection, "SemctlGetall", id)
 }
 
-func (p *process) SemctlSetall(id int, values []uint16) error {
+func (p *Process) SemctlSetall(id int, values []uint16) error {
 	return p.do("SemctlSetall", id, values)
 }
 
-func (p *process) SemctlGetpid(id, num int) (int, error) {
+func (p *Process) SemctlGetpid(id, num int) (int, error) {
 	return one[int](&p.connection, "SemctlGetpid", id, num)
 }
 
-func (p *process) SemctlGetncnt(id, num int) (int, error) {
+func (p *Process) SemctlGetncnt(id, num int) (int, error) {
 	return one[int](&p.connection, "SemctlGetncnt", id, num)
 }
 
-func (p *process) SemctlGetzcnt(id, num int) (int, error) {
+func (p *Process) SemctlGetzcnt(id, num int) (int, error) {
 	return one[int](&p.connection, "SemctlGetzcnt", id, num)
 }
 
-func (p *process) SemctlStat(id int) (ipc.SemidDS, error) {
+func (p *Process) SemctlStat(id int) (ipc.SemidDS, error) {
 	return one[ipc.SemidDS](&p.connection, "SemctlStat", id)
 }
 
-func (p *process) SemctlSet(id int, set ipc.PermSet) error { return p.do("SemctlSet", id, set) }
+func (p *Process) SemctlSet(id int, set ipc.PermSet) error { return p.do("SemctlSet", id, set) }
 
-func (p *process) SemctlRmid(id int) error { return p.do("SemctlRmid", id) }
+func (p *Process) SemctlRmid(id int) error { return p.do("SemctlRmid", id) }
 
-func (p *process) SemctlInfo() (ipc.Seminfo, int, error) {
+func (p *Process) SemctlInfo() (ipc.Seminfo, int, error) {
 	return two[ipc.Seminfo, int](&p.connection, "SemctlInfo")
 }
 
-func (p *process) SemInfo() (ipc.SemInfo, int, error) {
+func (p *Process) SemInfo() (ipc.SemInfo, int, error) {
 	return two[ipc.SemInfo, int](&p.connection, "SemInfo")
 }
 
-func (p *process) SemStat(index int) (int, ipc.SemidDS, error) {
+func (p *Process) SemStat(index int) (int, ipc.SemidDS, error) {
 	return two[int, ipc.SemidDS](&p.connection, "SemStat", index)
 }
 
-func (p *process) SemStatAny(index int) (int, ipc.SemidDS, error) {
+func (p *Process) SemStatAny(index int) (int, ipc.SemidDS, error) {
 	return two[int, ipc.SemidDS](&p.connection, "SemStatAny", index)
 }
 
-func (p *process) Shmget(key ipc.Key, size uint64, flags int) (int, error) {
+func (p *Process) Shmget(key ipc.Key, size uint64, flags int) (int, error) {
 	return one[int](&p.connection, "Shmget", key, size, flags)
 }
 
@@ -362,7 +362,7 @@ type attachment struct {
 	memory memory
 }
 
-func (p *process) Shmat(id int, addr uintptr, flags int) ([]byte, error) {
+func (p *Process) Shmat(id int, addr uintptr, flags int) ([]byte, error) {
 	attached, err := one[memory](&p.connection, "Shmat", id, addr, flags)
 	if err != nil {
 		return nil, err
@@ -378,7 +378,7 @@ func (p *process) Shmat(id int, addr uintptr, flags int) ([]byte, error) {
 }
 
 // address returns where the memory is that the slice stands for, or 0.
-func (p *process) address(slice []byte) uintptr {
+func (p *Process) address(slice []byte) uintptr {
 	at := uintptr(unsafe.Pointer(unsafe.SliceData(slice)))
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -391,51 +391,51 @@ func (p *process) address(slice []byte) uintptr {
 	return 0
 }
 
-func (p *process) Shmdt(memory []byte) error { return p.do("Shmdt", p.address(memory)) }
+func (p *Process) Shmdt(memory []byte) error { return p.do("Shmdt", p.address(memory)) }
 
-func (p *process) Peek(memory []byte, offset, n int) ([]byte, error) {
+func (p *Process) Peek(memory []byte, offset, n int) ([]byte, error) {
 	return one[[]byte](&p.connection, "Peek", p.address(memory)+uintptr(offset), n)
 }
 
-func (p *process) Poke(memory []byte, offset int, data []byte) error {
+func (p *Process) Poke(memory []byte, offset int, data []byte) error {
 	return p.do("Poke", p.address(memory)+uintptr(offset), data)
 }
 
-func (p *process) ShmctlStat(id int) (ipc.ShmidDS, error) {
+func (p *Process) ShmctlStat(id int) (ipc.ShmidDS, error) {
 	return one[ipc.ShmidDS](&p.connection, "ShmctlStat", id)
 }
 
-func (p *process) ShmctlSet(id int, set ipc.PermSet) error { return p.do("ShmctlSet", id, set) }
+func (p *Process) ShmctlSet(id int, set ipc.PermSet) error { return p.do("ShmctlSet", id, set) }
 
-func (p *process) ShmctlRmid(id int) error { return p.do("ShmctlRmid", id) }
+func (p *Process) ShmctlRmid(id int) error { return p.do("ShmctlRmid", id) }
 
-func (p *process) ShmctlLock(id int) error { return p.do("ShmctlLock", id) }
+func (p *Process) ShmctlLock(id int) error { return p.do("ShmctlLock", id) }
 
-func (p *process) ShmctlUnlock(id int) error { return p.do("ShmctlUnlock", id) }
+func (p *Process) ShmctlUnlock(id int) error { return p.do("ShmctlUnlock", id) }
 
-func (p *process) ShmctlInfo() (ipc.Shminfo, int, error) {
+func (p *Process) ShmctlInfo() (ipc.Shminfo, int, error) {
 	return two[ipc.Shminfo, int](&p.connection, "ShmctlInfo")
 }
 
-func (p *process) ShmInfo() (ipc.ShmInfo, int, error) {
+func (p *Process) ShmInfo() (ipc.ShmInfo, int, error) {
 	return two[ipc.ShmInfo, int](&p.connection, "ShmInfo")
 }
 
-func (p *process) ShmStat(index int) (int, ipc.ShmidDS, error) {
+func (p *Process) ShmStat(index int) (int, ipc.ShmidDS, error) {
 	return two[int, ipc.ShmidDS](&p.connection, "ShmStat", index)
 }
 
-func (p *process) ShmStatAny(index int) (int, ipc.ShmidDS, error) {
+func (p *Process) ShmStatAny(index int) (int, ipc.ShmidDS, error) {
 	return two[int, ipc.ShmidDS](&p.connection, "ShmStatAny", index)
 }
 
-func (p *process) MqUnlink(name string) error { return p.do("MqUnlink", name) }
+func (p *Process) MqUnlink(name string) error { return p.do("MqUnlink", name) }
 
-func (p *process) MqList() ([]ipc.MqueueStat, error) {
+func (p *Process) MqList() ([]ipc.MqueueStat, error) {
 	return one[[]ipc.MqueueStat](&p.connection, "MqList")
 }
 
-func (p *process) MqCount() (int, error) { return one[int](&p.connection, "MqCount") }
+func (p *Process) MqCount() (int, error) { return one[int](&p.connection, "MqCount") }
 
 // A descriptor is a message queue descriptor of the server.
 type descriptor struct {
@@ -443,7 +443,7 @@ type descriptor struct {
 	handle int
 }
 
-func (p *process) MqOpen(name string, flags int, mode uint32, attr *ipc.MqAttr) (ipc.Mqd, error) {
+func (p *Process) MqOpen(name string, flags int, mode uint32, attr *ipc.MqAttr) (ipc.Mqd, error) {
 	handle, err := one[int](&p.connection, "MqOpen", name, flags, mode, attr)
 	if err != nil {
 		return nil, err

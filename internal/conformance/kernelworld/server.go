@@ -1,6 +1,6 @@
 //go:build linux
 
-package conformance_test
+package kernelworld
 
 import (
 	"bytes"
@@ -30,6 +30,9 @@ import (
 
 // serverRole is that of the test binary as a server.
 const serverRole = "serve calls"
+
+// Roles are what a test binary with worlds has to play; see [ipctest.Play].
+func Roles() map[string]func() error { return map[string]func() error{serverRole: serve} }
 
 // Descriptors of a server.
 const (

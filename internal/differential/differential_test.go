@@ -1,0 +1,133 @@
+//go:build linux
+
+package differential
+
+import (
+	"fmt"
+	"os"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/ipcns/ipcns/internal/conformance"
+	"github.com/ipcns/ipcns/internal/conformance/kernelworld"
+	"github.com/ipcns/ipcns/internal/conformance/userworld"
+	"github.com/ipcns/ipcns/userspace"
+	"golang.org/x/sys/unix"
+	"pgregory.net/rapid"
+)
+
+// TestDifferential tries random programs.
+func TestDifferential(t *testing.T) {
+	until := time.Now()
+	if text, set := os.LookupEnv("DIFFERENTIAL"); set {
+		d, err := time.ParseDuration(text)
+		if err != nil {
+			t.Fatal(err)
+		}
+		until = until.Add(d)
+	}
+	of := kernelAlike(t)
+	var programs, steps atomic.Int64
+	began := time.Now()
+	for round := true; round || time.Now().Before(until) && !t.Failed(); round = false {
+		rapid.Check(t, func(r *rapid.T) {
+			p := drawProgram.Draw(r, "program")
+			n, err := of.try(t, p)
+			programs.Add(1)
+			steps.Add(int64(n))
+			if err != nil {
+				r.Fatal(of.shrunk(t, p))
+			}
+		})
+	}
+	t.Logf("%d programs of %d steps, %.0f a second", programs.Load(), steps.Load(), float64(steps.Load())/time.Since(began).Seconds())
+}
+
+// alike is userspace such that everything is as it is for this user on the
+// kernel.
+type alike struct {
+	userworld.Userspace
+	oneUser bool
+}
+
+func kernelAlike(t *testing.T) alike {
+	w := kernelworld.Kernel{}.NewWorld(t)
+	of := alike{oneUser: w.Lacks(conformance.Users) != ""}
+	if why := w.Lacks(conformance.MsgCopy); why != "" {
+		t.Skip("needs MSG_COPY: ", why)
+	}
+	if w.Lacks(conformance.CapSysResource) != "" {
+		of.Userspace.Lacks = userspace.CapSysResource
+	}
+	if of.oneUser {
+		root := []userspace.IDRange{{Count: 1}}
+		of.Users = &userspace.UserNamespace{UIDs: root, GIDs: root}
+	}
+	umask := unix.Umask(0)
+	unix.Umask(umask)
+	of.Umask = uint32(umask)
+	return of
+}
+
+// try runs a program in fresh worlds, and returns how many steps it took.
+func (of alike) try(t testing.TB, program program) (steps int, err error) {
+	scope := &scope{TB: t}
+	defer scope.end()
+	p := &pair{user: newSide(scope, of.Userspace, of.oneUser), kernel: newSide(scope, kernelworld.Kernel{}, of.oneUser)}
+	for _, s := range []*side{p.user, p.kernel} {
+		for name, value := range settings {
+			if err := s.world.SetLimit(name, value); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	err = p.run(program)
+	return p.steps, err
+}
+
+// shrunk returns the difference that a program shows when nothing more can be
+// left out, and the program. It takes as much as shrinking time.
+func (of alike) shrunk(t testing.TB, p program) string {
+	end := time.Now().Add(shrinking)
+	var difference error
+	p = p.shrink(func(smaller program) bool {
+		if time.Now().After(end) {
+			return false
+		}
+		_, err := of.try(t, smaller)
+		return err != nil
+	})
+	_, difference = of.try(t, p)
+	return fmt.Sprintf("%v\nThe program, for found_test.go:%v", difference, p)
+}
+
+const shrinking = 30 * time.Second
+
+// settings are limits that every program begins with. Few bytes let senders
+// sleep; all POSIX queues of a user on the machine count together.
+var settings = map[string]int64{"msgmnb": 20, "msg_default": defaultMaxmsg, "msgsize_default": 128}
+
+// A scope is the part of a test in which one program runs.
+type scope struct {
+	testing.TB
+	cleanups []func()
+}
+
+func (s *scope) Cleanup(f func()) { s.cleanups = append(s.cleanups, f) }
+
+func (s *scope) end() {
+	for i := len(s.cleanups) - 1; i >= 0; i-- {
+		s.cleanups[i]()
+	}
+}
+
+// programOf reads a program of a test.
+func programOf(t *testing.T, text string) program {
+	p, err := parse(strings.TrimSpace(text))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return p
+}

@@ -43,6 +43,23 @@ func (m Membership) In(ns *Namespace) []int {
 	})
 }
 
+// staying returns the processes that are in a namespace and stay there. Others
+// are about to end, since somebody has just killed them, or only look, as "ipcns
+// ls" does at each namespace, which takes them a moment.
+func (m Membership) staying(ns *Namespace) ([]int, error) {
+	const patience, pause = 200 * time.Millisecond, 10 * time.Millisecond
+	in := m.In(ns)
+	for start := time.Now(); len(in) > 0 && time.Since(start) < patience; {
+		time.Sleep(pause)
+		now, err := Members()
+		if err != nil {
+			return nil, err
+		}
+		in = now.In(ns)
+	}
+	return in, nil
+}
+
 // Wait returns when no process is in a namespace any more. It looks again each
 // second, and whenever a process ends.
 func Wait(ns *Namespace) error {
@@ -56,36 +73,23 @@ func Wait(ns *Namespace) error {
 			return nil
 		}
 		for _, pid := range pids {
-			// It may also leave the namespace, which nothing tells.
-			if _, err := ends(pid, time.Second); err != nil {
+			if err := waitPID(pid); err != nil {
 				return err
 			}
 		}
 	}
 }
 
-// ends reports whether a process ends within a time.
-func ends(pid int, within time.Duration) (bool, error) {
+// waitPID waits until a process has ended, or for a while: it may also leave
+// the namespace, which nothing tells.
+func waitPID(pid int) error {
 	pidfd, err := unix.PidfdOpen(pid, 0)
 	if err == unix.ESRCH {
-		return true, nil
+		return nil
 	}
 	if err != nil {
-		return false, err
+		return err
 	}
 	defer unix.Close(pidfd)
-	return wait(pidfd, within)
-}
-
-// lasting returns the processes of those in a namespace that are not about to
-// end, as they are when somebody has just killed them.
-func lasting(ns *Namespace, pids []int) ([]int, error) {
-	const moment = 100 * time.Millisecond
-	for _, pid := range pids {
-		if ended, err := ends(pid, moment); err != nil || !ended {
-			return pids, err
-		}
-	}
-	members, err := Members()
-	return members.In(ns), err
+	return wait(pidfd, time.Second)
 }

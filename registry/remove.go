@@ -109,7 +109,7 @@ func (r *Registry) doomed(name string, how Removal, members Membership) ([]*Name
 		if ns.Adopted {
 			continue
 		}
-		in, err := lasting(ns, members.In(ns))
+		in, err := members.staying(ns)
 		if err != nil {
 			return nil, err
 		}
@@ -314,8 +314,7 @@ func (h *Holder) end() error {
 	if err := unix.PidfdSendSignal(pidfd, unix.SIGKILL, nil, 0); err != nil && err != unix.ESRCH {
 		return h.endFailure(err)
 	}
-	_, err = wait(pidfd, -time.Millisecond)
-	return err
+	return wait(pidfd, -time.Millisecond)
 }
 
 func (h *Holder) endFailure(err error) error {
@@ -323,12 +322,12 @@ func (h *Holder) endFailure(err error) error {
 }
 
 // wait waits until a process has ended, or for so long; for ever if that is
-// negative. It reports whether the process has ended.
-func wait(pidfd int, timeout time.Duration) (bool, error) {
+// negative.
+func wait(pidfd int, timeout time.Duration) error {
 	for {
-		n, err := unix.Poll([]unix.PollFd{{Fd: int32(pidfd), Events: unix.POLLIN}}, int(timeout.Milliseconds()))
+		_, err := unix.Poll([]unix.PollFd{{Fd: int32(pidfd), Events: unix.POLLIN}}, int(timeout.Milliseconds()))
 		if err != unix.EINTR {
-			return n > 0, err
+			return err
 		}
 	}
 }

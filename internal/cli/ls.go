@@ -160,7 +160,7 @@ func fill(rows []*namespaceRow) ([]*namespaceRow, error) {
 	workers.Wait()
 	filled := []*namespaceRow{}
 	for i, err := range errs {
-		if errors.Is(err, unix.ESRCH) || errors.Is(err, unix.ENOENT) {
+		if errors.Is(err, unix.ESRCH) || errors.Is(err, unix.ENOENT) || registry.Missing(err) || registry.Ended(err) {
 			continue
 		}
 		if err != nil {

@@ -120,9 +120,12 @@ func (r *Registry) doomed(name string, how Removal, members Membership) ([]*Name
 	return doomed, nil
 }
 
-// endable refuses a namespace that a holder keeps and that cannot be emptied
-// from where the caller is, before anything is done to it.
+// endable refuses a namespace that cannot be ended from where the caller is, or
+// by a root without the capability, before anything is done to it.
 func (r *Registry) endable(ns *Namespace) error {
+	if ns.State == Alive && ns.Holder == nil && !r.mounted {
+		return fmt.Errorf("%s is kept by a mount, and it takes CAP_SYS_ADMIN to end that: %w", ns.Name, unix.EPERM)
+	}
 	if ns.State != Alive || ns.Adopted || ns.Holder == nil {
 		return nil
 	}

@@ -3,11 +3,13 @@
 package registry
 
 import (
+	"fmt"
 	"os"
 	"slices"
 	"time"
 
 	"github.com/ipcns/ipcns/host"
+	"github.com/ipcns/ipcns/internal/launch"
 	"golang.org/x/sys/unix"
 )
 
@@ -33,19 +35,25 @@ func Members() (Membership, error) {
 	return m, nil
 }
 
-// In returns the processes in a namespace, but for its holder.
+// In returns the processes in a namespace, but for its holder, and for those
+// with which commands such as "ipcns ls" look into it.
 func (m Membership) In(ns *Namespace) []int {
 	if ns.State != Alive {
 		return nil
 	}
 	return slices.DeleteFunc(slices.Clone(m[ns.Inode]), func(pid int) bool {
-		return ns.Holder != nil && pid == ns.Holder.PID
+		return ns.Holder != nil && pid == ns.Holder.PID || looks(pid)
 	})
 }
 
+// looks reports whether a process is there for a look.
+func looks(pid int) bool {
+	args, err := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid))
+	return err == nil && string(args) == launch.LookName+"\x00"
+}
+
 // staying returns the processes that are in a namespace and stay there. Others
-// are about to end, since somebody has just killed them, or only look, as "ipcns
-// ls" does at each namespace, which takes them a moment.
+// are about to end, since somebody has just killed them.
 func (m Membership) staying(ns *Namespace) ([]int, error) {
 	const patience, pause = 200 * time.Millisecond, 10 * time.Millisecond
 	in := m.In(ns)

@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -62,13 +63,9 @@ func (r *Registry) RemoveAll(names []string, how Removal) (notes []string, failu
 // retire takes a name, which has to be the first, from its namespace and those
 // inside, and ends them.
 func (r *Registry) retire(doomed []*Namespace) (notes []string, err error) {
-	ending, err := r.temporary(endingDir)
-	if err != nil {
-		return nil, err
-	}
 	path := r.path(doomed[0].Name)
-	if err := unix.Rename(path, ending); err != nil {
-		os.Remove(ending)
+	ending := r.path(endingDir, strconv.FormatInt(time.Now().UnixNano(), 10))
+	if err := renameNew(path, ending); err != nil {
 		return nil, cause(err, path)
 	}
 	return r.end(ending, doomed)

@@ -55,7 +55,7 @@ func (r *Registry) keepAdopted(ns *Namespace, parts launch.Parts, making string)
 			return ipc, mounts, err
 		})
 	}
-	holder, err := launch.HoldFrom(parts)
+	holder, err := launch.HoldFrom(parts, r.dir)
 	if err != nil {
 		return nil, err
 	}

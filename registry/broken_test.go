@@ -32,9 +32,9 @@ func TestABrokenRegistry(t *testing.T) {
 		want    string // DIR is that of the registry
 	}{
 		"the lock is a directory, create": {beDirectory, ".lock", create, "", "cannot create new: cannot lock the names: DIR/.lock: is a directory"},
-		"the lock may not be read":        {beSecret, ".lock", list, "ordinary", "cannot lock the names: open DIR/.lock: permission denied"},
+		"the lock may not be read":        {beSecret, ".lock", list, "ordinary", "cannot lock the names: DIR/.lock: permission denied"},
 		"no place for what is made":       {beFile, ".making", create, "", "cannot create new: cannot write DIR/.making: not a directory"},
-		"no place for what is removed":    {beFile, ".ending", remove, "", "cannot remove web: cannot write DIR/.ending: not a directory"},
+		"no place for what is removed":    {beFile, ".ending", remove, "", "cannot remove web: DIR/web: not a directory"},
 		"what was made is no directory":   {beFile, ".making", prune, "", "cannot prune: cannot list DIR/.making: not a directory"},
 		"the mounts are no directory":     {beFile, ".mnt", prune, "ordinary", "cannot prune: cannot list DIR/.mnt: not a directory"},
 		"a name may not be read":          {beSecret, "web", list, "ordinary", "cannot list the names: DIR/web: permission denied"},

@@ -53,9 +53,9 @@ func (r *Registry) Create(name string, spec Spec) error {
 	return r.create(name, spec, nil)
 }
 
-// CreateAll makes a namespace of each full name, as Create does, until one
-// fails. It takes less time for each.
-func (r *Registry) CreateAll(names []string, spec Spec) error {
+// CreateAll makes a namespace of each full name, as Create does, in less time
+// for each. What cannot be made is left out, with a reason.
+func (r *Registry) CreateAll(names []string, spec Spec) (failures []error) {
 	var from *bare
 	if len(names) > 1 {
 		from = &bare{}
@@ -63,10 +63,10 @@ func (r *Registry) CreateAll(names []string, spec Spec) error {
 	}
 	for _, name := range names {
 		if err := r.create(name, spec, from); err != nil {
-			return err
+			failures = append(failures, err)
 		}
 	}
-	return nil
+	return failures
 }
 
 func (r *Registry) create(name string, spec Spec, from *bare) error {
@@ -91,7 +91,7 @@ func (r *Registry) add(verb, name string, make maker) error {
 		if err := r.free(name); err != nil {
 			return err
 		}
-		making, err := r.temporary(makingDir)
+		making, err := r.temporary()
 		if err != nil {
 			return err
 		}
@@ -165,18 +165,20 @@ func (r *Registry) taken(ns *Namespace) error {
 	}, errExists}
 }
 
-// temporary makes an empty directory for what is to become a name, or has been
-// one.
-func (r *Registry) temporary(kind string) (string, error) {
-	if err := os.Mkdir(r.path(kind), 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
-		return "", fmt.Errorf("cannot write %w", cause(err, r.path(kind)))
+// temporary makes an empty directory for what is to become a name, and the one
+// for what has been one: to remove a name takes no room then.
+func (r *Registry) temporary() (string, error) {
+	for _, kind := range [...]string{makingDir, endingDir} {
+		if err := os.Mkdir(r.path(kind), 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
+			return "", fmt.Errorf("cannot write %w", cause(err, r.path(kind)))
+		}
 	}
-	dir, err := os.MkdirTemp(r.path(kind), "")
+	dir, err := os.MkdirTemp(r.path(makingDir), "")
 	if err == nil {
 		err = os.Chmod(dir, 0o755)
 	}
 	if err != nil {
-		return "", fmt.Errorf("cannot write %w", cause(err, r.path(kind)))
+		return "", fmt.Errorf("cannot write %w", cause(err, r.path(makingDir)))
 	}
 	return dir, nil
 }
@@ -188,7 +190,7 @@ func (r *Registry) keep(ns *Namespace, spec Spec, making string, from *bare) (*l
 			return launch.Make(spec.launched(), hidden)
 		})
 	}
-	holder, err := launch.Hold(spec.launched())
+	holder, err := launch.Hold(spec.launched(), r.dir)
 	if err != nil {
 		return nil, err
 	}

@@ -17,10 +17,7 @@ import (
 // entered. Become returns only if that failed.
 func (r *Registry) Become(name, path string, args, env []string, root bool) error {
 	// Before the thread goes where that may be another, or none.
-	dir, err := os.Getwd()
-	if err != nil {
-		return fmt.Errorf("cannot tell the working directory: %w; go to one that is there, such as /", cause(err, "."))
-	}
+	dir, noDir := os.Getwd()
 	return r.read(func(lock *os.File) error {
 		ns, err := r.living(name)
 		if err != nil {
@@ -32,6 +29,9 @@ func (r *Registry) Become(name, path string, args, env []string, root bool) erro
 		}
 		if root {
 			parts.User = nil
+		}
+		if parts.Mount != nil && noDir != nil {
+			return fmt.Errorf("cannot tell the working directory: %w; go to one that is there, such as /", cause(noDir, "."))
 		}
 		parts.Dir = dir
 		return launch.InKept(parts, launch.Program{Path: path, Args: args, Env: env}, lock)

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/ipcns/ipcns/internal/launch"
 	"github.com/ipcns/ipcns/internal/leak"
@@ -236,11 +237,10 @@ func onlyMounts(want map[string]bool) error {
 // onlyProcesses looks at the children, which also those become that have lost
 // their parent. They may need a moment to end.
 func onlyProcesses(want map[int]bool) (err error) {
-	for range 200 {
+	for deadline := time.Now().Add(ipctest.Hang); time.Now().Before(deadline); time.Sleep(ipctest.Tick) {
 		if err = strangeChild(want); err == nil {
 			return nil
 		}
-		unix.Nanosleep(&unix.Timespec{Nsec: 5e6}, nil)
 	}
 	return err
 }

@@ -3,11 +3,13 @@
 package registry
 
 import (
+	"fmt"
 	"os"
 	"slices"
 	"time"
 
 	"github.com/ipcns/ipcns/host"
+	"github.com/ipcns/ipcns/internal/launch"
 	"golang.org/x/sys/unix"
 )
 
@@ -33,14 +35,37 @@ func Members() (Membership, error) {
 	return m, nil
 }
 
-// In returns the processes in a namespace, but for its holder.
+// In returns the processes in a namespace, but for its holder, and for those
+// with which commands such as "ipcns ls" look into it.
 func (m Membership) In(ns *Namespace) []int {
 	if ns.State != Alive {
 		return nil
 	}
 	return slices.DeleteFunc(slices.Clone(m[ns.Inode]), func(pid int) bool {
-		return ns.Holder != nil && pid == ns.Holder.PID
+		return ns.Holder != nil && pid == ns.Holder.PID || looks(pid)
 	})
+}
+
+// looks reports whether a process is there for a look.
+func looks(pid int) bool {
+	args, err := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid))
+	return err == nil && string(args) == launch.LookName+"\x00"
+}
+
+// staying returns the processes that are in a namespace and stay there. Others
+// are about to end, since somebody has just killed them.
+func (m Membership) staying(ns *Namespace) ([]int, error) {
+	const patience, pause = 200 * time.Millisecond, 10 * time.Millisecond
+	in := m.In(ns)
+	for start := time.Now(); len(in) > 0 && time.Since(start) < patience; {
+		time.Sleep(pause)
+		now, err := Members()
+		if err != nil {
+			return nil, err
+		}
+		in = now.In(ns)
+	}
+	return in, nil
 }
 
 // Wait returns when no process is in a namespace any more. It looks again each
@@ -56,36 +81,23 @@ func Wait(ns *Namespace) error {
 			return nil
 		}
 		for _, pid := range pids {
-			// It may also leave the namespace, which nothing tells.
-			if _, err := ends(pid, time.Second); err != nil {
+			if err := waitPID(pid); err != nil {
 				return err
 			}
 		}
 	}
 }
 
-// ends reports whether a process ends within a time.
-func ends(pid int, within time.Duration) (bool, error) {
+// waitPID waits until a process has ended, or for a while: it may also leave
+// the namespace, which nothing tells.
+func waitPID(pid int) error {
 	pidfd, err := unix.PidfdOpen(pid, 0)
 	if err == unix.ESRCH {
-		return true, nil
+		return nil
 	}
 	if err != nil {
-		return false, err
+		return err
 	}
 	defer unix.Close(pidfd)
-	return wait(pidfd, within)
-}
-
-// lasting returns the processes of those in a namespace that are not about to
-// end, as they are when somebody has just killed them.
-func lasting(ns *Namespace, pids []int) ([]int, error) {
-	const moment = 100 * time.Millisecond
-	for _, pid := range pids {
-		if ended, err := ends(pid, moment); err != nil || !ended {
-			return pids, err
-		}
-	}
-	members, err := Members()
-	return members.In(ns), err
+	return wait(pidfd, time.Second)
 }

@@ -19,12 +19,13 @@ const (
 // Check refuses what is no name, full or not: parts with a slash between, the
 // outer namespace first.
 func Check(name string) error {
+	typed := name
 	name = strings.TrimPrefix(name, "/")
 	if len(name) > maxName {
 		return fmt.Errorf("a name takes up to %d bytes, and this has %d: %q...; use a shorter one", maxName, len(name), name[:20])
 	}
 	for part := range strings.SplitSeq(name, "/") {
-		if err := checkPart(part, name); err != nil {
+		if err := checkPart(part, typed); err != nil {
 			return err
 		}
 	}

@@ -23,7 +23,7 @@ func TestCheck(t *testing.T) {
 		longer:                            `each part of a name takes up to 64 bytes, and "xxxxxxxxxxxxxxxxxxxx"... has 65; use a shorter one`,
 		"web/" + longer:                   `each part of a name takes up to 64 bytes, and "xxxxxxxxxxxxxxxxxxxx"... has 65; use a shorter one`,
 		"":                                `"" is no name: a part of it is empty`,
-		"/":                               `"" is no name: a part of it is empty`,
+		"/":                               `"/" is no name: a part of it is empty`,
 		"web/":                            `"web/" is no name: a part of it is empty`,
 		"a//b":                            `"a//b" is no name: a part of it is empty`,
 		"..":                              `".." is no name: each part begins with a letter or a digit`,

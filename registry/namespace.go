@@ -95,8 +95,11 @@ func (ns *Namespace) is(state State, why error) *Namespace {
 	return ns
 }
 
-// errMissing is the failure to find a name.
-var errMissing = errors.New("no such name")
+// What may be the matter with a name.
+var (
+	errMissing = errors.New("no such name")
+	errEnded   = errors.New("the namespace has ended")
+)
 
 // find returns an existing name's namespace, alive or not.
 func (r *Registry) find(name string) (*Namespace, error) {
@@ -122,6 +125,9 @@ func (e *NameError) Unwrap() error { return e.err }
 // Missing reports whether err is that there is no such name.
 func Missing(err error) bool { return errors.Is(err, errMissing) }
 
+// Ended reports whether err is that the namespace of a name has ended.
+func Ended(err error) bool { return errors.Is(err, errEnded) }
+
 func (r *Registry) missing(name string) string {
 	if r.dir != rootDir {
 		if _, err := os.Lstat(filepath.Join(rootDir, name)); err == nil {
@@ -139,7 +145,9 @@ func (r *Registry) living(name string) (*Namespace, error) {
 	}
 	switch ns.State {
 	case Stale:
-		return nil, fmt.Errorf("namespace %s has ended: %s; remove the name with \"ipcns prune\"", name, ns.Why)
+		return nil, &NameError{name, func() string {
+			return fmt.Sprintf("namespace %s has ended: %s; remove the name with \"ipcns prune\"", name, ns.Why)
+		}, errEnded}
 	case Unknown:
 		return nil, fmt.Errorf("namespace %s: %s", name, ns.Why)
 	}

@@ -10,6 +10,9 @@ import (
 	"path/filepath"
 	"slices"
 	"strconv"
+
+	"github.com/ipcns/ipcns/internal/launch"
+	"golang.org/x/sys/unix"
 )
 
 // Prune removes the names whose namespaces have ended, and what commands that
@@ -46,7 +49,10 @@ func (r *Registry) Prune() (removed, kept []string, err error) {
 			}
 			removed = append(removed, text)
 		}
-		return errors.Join(r.pruneMounts(), r.pruneIndex())
+		holders, err := r.pruneHolders()
+		mounts, mountsErr := r.pruneMounts()
+		removed = append(append(removed, holders...), mounts...)
+		return errors.Join(err, mountsErr, r.pruneIndex())
 	})
 	slices.Reverse(kept)
 	if err != nil {
@@ -89,34 +95,91 @@ func (r *Registry) finish(path string) error {
 // pruneMounts removes the mount namespaces that no name has, and what was to
 // become the record of where the mounts are. Where a name's record cannot be
 // read, any mount namespace may be its.
-func (r *Registry) pruneMounts() error {
+func (r *Registry) pruneMounts() (removed []string, err error) {
 	if err := os.Remove(r.path(homeFile + unfinished)); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("cannot remove %w", cause(err, r.path(homeFile+unfinished)))
+		return removed, fmt.Errorf("cannot remove %w", cause(err, r.path(homeFile+unfinished)))
 	}
 	entries, err := os.ReadDir(r.path(mountsDir))
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil
+		return removed, nil
 	}
 	if err != nil {
-		return fmt.Errorf("cannot list %w", cause(err, r.path(mountsDir)))
+		return removed, fmt.Errorf("cannot list %w", cause(err, r.path(mountsDir)))
 	}
 	names, err := r.below("")
 	if err != nil {
-		return err
+		return removed, err
 	}
 	used := map[string]bool{}
 	for _, ns := range names {
 		if ns.State == Unknown && ns.Mount == 0 {
-			return nil
+			return removed, nil
 		}
 		used[strconv.FormatUint(ns.Mount, 10)] = true
 	}
 	for _, entry := range entries {
 		if !used[entry.Name()] {
 			if err := unbind(r.path(mountsDir, entry.Name())); err != nil {
-				return err
+				return removed, err
 			}
+			removed = append(removed, "the mounts of a namespace whose record is gone")
 		}
 	}
-	return nil
+	return removed, nil
+}
+
+// pruneHolders ends the holders of this registry that no name has: somebody has
+// removed their records. Where a record cannot be read, any may be its.
+func (r *Registry) pruneHolders() (removed []string, err error) {
+	names, err := r.below("")
+	if err != nil {
+		return nil, err
+	}
+	recorded := map[int]bool{}
+	for _, ns := range names {
+		if ns.State == Unknown && ns.Holder == nil {
+			return nil, nil
+		}
+		if ns.Holder != nil {
+			recorded[ns.Holder.PID] = true
+		}
+	}
+	holders, err := r.holders()
+	if err != nil {
+		return nil, err
+	}
+	for _, h := range holders {
+		if recorded[h.PID] {
+			continue
+		}
+		if err := h.end(); err != nil {
+			return removed, err
+		}
+		removed = append(removed, fmt.Sprintf("a namespace that process %d has kept, and whose record is gone", h.PID))
+	}
+	return removed, nil
+}
+
+// holders returns the processes that keep, or have kept, namespaces of this
+// registry.
+func (r *Registry) holders() (holders []*Holder, err error) {
+	files, err := filepath.Glob("/proc/[1-9]*/cmdline")
+	if err != nil {
+		return nil, err
+	}
+	for _, file := range files {
+		args, err := os.ReadFile(file)
+		if err != nil || string(args) != launch.HolderName+"\x00"+r.dir+"\x00" {
+			continue
+		}
+		var st unix.Stat_t
+		pid, err := strconv.Atoi(filepath.Base(filepath.Dir(file)))
+		if err != nil || unix.Stat(filepath.Dir(file), &st) != nil || int(st.Uid) != os.Geteuid() {
+			continue
+		}
+		if start, err := startTime(pid); err == nil {
+			holders = append(holders, &Holder{pid, start})
+		}
+	}
+	return holders, nil
 }

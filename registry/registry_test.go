@@ -285,7 +285,7 @@ func TestThereIsNoPlaceForNames(t *testing.T) {
 		}
 	}
 	t.Setenv("XDG_RUNTIME_DIR", "/nowhere")
-	wantError(t, registry.Open().Create("web", registry.Spec{}), "cannot create web: cannot make a place for names: /nowhere/ipcns: no such file or directory")
+	wantError(t, registry.Open().Create("web", registry.Spec{}), "cannot create web: cannot make a place for names: /nowhere/ipcns: no such file or directory; it takes a directory /nowhere that this user may write")
 }
 
 // TestNamesThatOthersMayWriteAreNotTrusted has a directory that is writable

@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -62,13 +63,9 @@ func (r *Registry) RemoveAll(names []string, how Removal) (notes []string, failu
 // retire takes a name, which has to be the first, from its namespace and those
 // inside, and ends them.
 func (r *Registry) retire(doomed []*Namespace) (notes []string, err error) {
-	ending, err := r.temporary(endingDir)
-	if err != nil {
-		return nil, err
-	}
 	path := r.path(doomed[0].Name)
-	if err := unix.Rename(path, ending); err != nil {
-		os.Remove(ending)
+	ending := r.path(endingDir, strconv.FormatInt(time.Now().UnixNano(), 10))
+	if err := renameNew(path, ending); err != nil {
 		return nil, cause(err, path)
 	}
 	return r.end(ending, doomed)
@@ -109,7 +106,7 @@ func (r *Registry) doomed(name string, how Removal, members Membership) ([]*Name
 		if ns.Adopted {
 			continue
 		}
-		in, err := lasting(ns, members.In(ns))
+		in, err := members.staying(ns)
 		if err != nil {
 			return nil, err
 		}
@@ -120,9 +117,12 @@ func (r *Registry) doomed(name string, how Removal, members Membership) ([]*Name
 	return doomed, nil
 }
 
-// endable refuses a namespace that a holder keeps and that cannot be emptied
-// from where the caller is, before anything is done to it.
+// endable refuses a namespace that cannot be ended from where the caller is, or
+// by a root without the capability, before anything is done to it.
 func (r *Registry) endable(ns *Namespace) error {
+	if ns.State == Alive && ns.Holder == nil && !r.mounted {
+		return fmt.Errorf("%s is kept by a mount, and it takes CAP_SYS_ADMIN to end that: %w", ns.Name, unix.EPERM)
+	}
 	if ns.State != Alive || ns.Adopted || ns.Holder == nil {
 		return nil
 	}
@@ -314,8 +314,7 @@ func (h *Holder) end() error {
 	if err := unix.PidfdSendSignal(pidfd, unix.SIGKILL, nil, 0); err != nil && err != unix.ESRCH {
 		return h.endFailure(err)
 	}
-	_, err = wait(pidfd, -time.Millisecond)
-	return err
+	return wait(pidfd, -time.Millisecond)
 }
 
 func (h *Holder) endFailure(err error) error {
@@ -323,12 +322,12 @@ func (h *Holder) endFailure(err error) error {
 }
 
 // wait waits until a process has ended, or for so long; for ever if that is
-// negative. It reports whether the process has ended.
-func wait(pidfd int, timeout time.Duration) (bool, error) {
+// negative.
+func wait(pidfd int, timeout time.Duration) error {
 	for {
-		n, err := unix.Poll([]unix.PollFd{{Fd: int32(pidfd), Events: unix.POLLIN}}, int(timeout.Milliseconds()))
+		_, err := unix.Poll([]unix.PollFd{{Fd: int32(pidfd), Events: unix.POLLIN}}, int(timeout.Milliseconds()))
 		if err != unix.EINTR {
-			return n > 0, err
+			return err
 		}
 	}
 }

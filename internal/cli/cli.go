@@ -41,6 +41,14 @@ func Main(args []string) int {
 	return statusOf(err)
 }
 
+// several returns failures as an error, nil if there are none.
+func several(failures []error) error {
+	if len(failures) == 0 {
+		return nil
+	}
+	return severalFailures(failures)
+}
+
 // severalFailures are told a line each.
 type severalFailures []error
 

@@ -44,7 +44,7 @@ a few kilobytes, and recorded in $XDG_RUNTIME_DIR/ipcns; they end with it.`,
 			// A collection waits, busily, while a holder is being started, and
 			// many names would take one every few.
 			debug.SetGCPercent(1000)
-			return run.Names().CreateAll(fulls, spec)
+			return several(run.Names().CreateAll(fulls, spec))
 		},
 	}
 	addSpecFlags(cmd, &request)

@@ -154,6 +154,9 @@ func (f *facts) lines() [][2]string {
 	if f.Created != nil {
 		lines = append(lines, [2]string{"created", f.Created.Local().Format("2006-01-02 15:04:05")}, [2]string{"kept by", f.keptBy()})
 	}
+	if f.Adopted {
+		lines = append(lines, [2]string{"adopted", "yes: \"ipcns rm\" takes the name away, and ends nothing"})
+	}
 	if f.State != registry.Alive {
 		return lines
 	}

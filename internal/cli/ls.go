@@ -84,7 +84,7 @@ type namespaceRow struct {
 	State     registry.State `json:"state"`
 	ID        *uint64        `json:"id"`
 	Inode     uint64         `json:"inode"`
-	Processes int            `json:"processes"`
+	Processes *int           `json:"processes"`
 	objectCounts
 	OwnerUID *uint32 `json:"owner_uid"`
 	PID      *int    `json:"pid"`
@@ -160,7 +160,7 @@ func fill(rows []*namespaceRow) ([]*namespaceRow, error) {
 	workers.Wait()
 	filled := []*namespaceRow{}
 	for i, err := range errs {
-		if errors.Is(err, unix.ESRCH) || errors.Is(err, unix.ENOENT) {
+		if errors.Is(err, unix.ESRCH) || errors.Is(err, unix.ENOENT) || registry.Missing(err) || registry.Ended(err) {
 			continue
 		}
 		if err != nil {
@@ -172,8 +172,9 @@ func fill(rows []*namespaceRow) ([]*namespaceRow, error) {
 }
 
 func (row *namespaceRow) fill() error {
-	row.Processes = len(row.pids)
-	if row.Processes > 0 {
+	processes := len(row.pids)
+	row.Processes = &processes
+	if processes > 0 {
 		row.PID = &row.pids[0]
 		if command := host.Proc("/proc").Command(row.pids[0]); command != "" { // else it has ended since
 			row.Command = &command
@@ -184,6 +185,9 @@ func (row *namespaceRow) fill() error {
 	}
 	opened, err := row.open()
 	if errors.Is(err, unix.EACCES) {
+		if processes == 0 {
+			row.Processes = nil // this user may look at none of them
+		}
 		return nil // what the kernel does not tell this user
 	}
 	if err != nil {
@@ -255,7 +259,7 @@ func writeNamespaces(w io.Writer, rows []*namespaceRow) error {
 		if row.Name != nil {
 			name = registry.Shown(current, *row.Name)
 		}
-		t.add(name, number(row.ID), strconv.FormatUint(row.Inode, 10), strconv.Itoa(row.Processes),
+		t.add(name, number(row.ID), strconv.FormatUint(row.Inode, 10), number(row.Processes),
 			number(row.Queues), number(row.Sets), number(row.Segments), number(row.Mqueues),
 			row.owner(&users), number(row.PID), row.command())
 	}

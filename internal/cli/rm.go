@@ -40,10 +40,7 @@ says why. One that "ipcns adopt" has named only loses its name.`,
 			for _, note := range notes {
 				fmt.Fprintln(cmd.ErrOrStderr(), "ipcns: "+oneline.Of(note))
 			}
-			if len(failures) > 0 {
-				return severalFailures(failures)
-			}
-			return nil
+			return several(failures)
 		},
 		ValidArgsFunction: completeNames,
 	}

@@ -7,7 +7,6 @@ import (
 	"io"
 	"os"
 	"path"
-	"strconv"
 	"strings"
 
 	"github.com/ipcns/ipcns"
@@ -116,7 +115,7 @@ func writeTree(w io.Writer, roots []*branch) error {
 
 // draw adds a row for the namespace, behind a lead, and for those inside it.
 func (b *branch) draw(t *table, lead, below string) {
-	t.add(lead+b.label(), strconv.Itoa(b.Processes), number(b.Queues), number(b.Sets), number(b.Segments), number(b.Mqueues), b.command())
+	t.add(lead+b.label(), number(b.Processes), number(b.Queues), number(b.Sets), number(b.Segments), number(b.Mqueues), b.command())
 	for i, inner := range b.Inside {
 		if i < len(b.Inside)-1 {
 			inner.draw(t, below+lines.branch, below+lines.trunk)

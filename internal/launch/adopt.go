@@ -28,7 +28,7 @@ func MakeFrom(parts Parts, hidden string) (mount *os.File, err error) {
 
 // HoldFrom starts a process that holds an IPC namespace which is there, with a
 // mount namespace as [MakeFrom] makes it. For the rest see [Hold].
-func HoldFrom(parts Parts) (*Holder, error) {
+func HoldFrom(parts Parts, whose string) (*Holder, error) {
 	const owner, ipc, mount, user = sideFile, sideFile + 1, sideFile + 2, sideFile + 3
 	calls, release, err := planFrom(parts, number(ipc), number(mount), true)
 	if err != nil {
@@ -39,7 +39,7 @@ func HoldFrom(parts Parts) (*Holder, error) {
 	if parts.User != nil {
 		calls = append(calls, call{number: unix.SYS_SETNS, args: []arg{number(user), number(unix.CLONE_NEWUSER)}, step: stepEnterUser})
 	}
-	return hold(calls, parts.Owner, parts.IPC, parts.Mount, parts.User)
+	return hold(whose, calls, parts.Owner, parts.IPC, parts.Mount, parts.User)
 }
 
 func fdOf(file *os.File) arg {

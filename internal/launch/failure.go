@@ -196,7 +196,11 @@ func userNamespaceFailure(errno syscall.Errno) string {
 	const without = "cannot make an IPC namespace: it takes CAP_SYS_ADMIN, which this user lacks, or a user namespace, and "
 	switch errno {
 	case syscall.ENOSPC, syscall.EUSERS:
-		return without + "there are as many of those as " + knob("user/max_user_namespaces") + " allows; raise it, or run as root"
+		limit := knob("user/max_user_namespaces")
+		if !strings.Contains(limit, "=") { // the user namespace is a nested one, and may be nested too deeply
+			return without + "there are as many of those as " + limit + " allows, or 32 one inside the other; do this further outside, or run as root"
+		}
+		return without + "there are as many of those as " + limit + " allows; raise it, or run as root"
 	case syscall.EINVAL, syscall.ENOSYS:
 		return without + "this kernel has none; run as root"
 	}

@@ -93,29 +93,30 @@ type Holder struct {
 // Hold makes a namespace as [InNew] does in a user namespace, and starts a
 // process that holds it. There the holder sees itself as root if ns.Root, and
 // with its own user id in a user namespace below otherwise. The limits can be
-// changed later, in either case.
-func Hold(ns Namespace) (*Holder, error) {
+// changed later, in either case. Whose is the argument of the holder's command
+// line, for its caller to know it by.
+func Hold(ns Namespace, whose string) (*Holder, error) {
 	calls, release, err := planInUser(ns, true)
 	if err != nil {
 		return nil, err
 	}
 	defer release()
-	return hold(calls)
+	return hold(whose, calls)
 }
 
-func hold(calls []call, files ...*os.File) (*Holder, error) {
+func hold(whose string, calls []call, files ...*os.File) (*Holder, error) {
 	const all = 1<<32 - 1
 	// Programs in its user namespace, which have no capabilities, may look at
 	// a process that has none either.
 	calls = append(calls, setCapabilities(0))
 	after := []call{
-		{number: unix.SYS_PRCTL, args: []arg{number(unix.PR_SET_NAME), text("ipcns-holder")}, step: stepSelf},
+		{number: unix.SYS_PRCTL, args: []arg{number(unix.PR_SET_NAME), text(HolderName)}, step: stepSelf},
 		{number: unix.SYS_PRCTL, args: []arg{number(unix.PR_SET_PDEATHSIG), {}}, step: stepSelf},
 		doneCall,
 		{number: unix.SYS_CLOSE_RANGE, args: []arg{{}, number(uintptr(all)), {}}, except: unix.ENOSYS},
 		{number: unix.SYS_PPOLL},
 	}
-	s, err := startSide(calls, after, nil, files...)
+	s, err := startSide([]string{HolderName, whose}, calls, after, nil, files...)
 	if err != nil {
 		return nil, err
 	}

@@ -71,7 +71,7 @@ func TestAHolderEndsWithItsMaker(t *testing.T) {
 }
 
 func holdAndWait() error {
-	holder, err := launch.Hold(launch.Namespace{Mqueue: true, Shm: true})
+	holder, err := launch.Hold(launch.Namespace{Mqueue: true, Shm: true}, "a test")
 	if err != nil {
 		return err
 	}
@@ -106,7 +106,7 @@ func residentSize(t *testing.T, pid int) string {
 // kernel ends a process: it closes the files first, and signals then.
 func TestAHolderDoesNotTakeTheEndOfItsMakerForRelease(t *testing.T) {
 	needUserNamespace(t)
-	holder, err := launch.Hold(launch.Namespace{})
+	holder, err := launch.Hold(launch.Namespace{}, "a test")
 	ipctest.Must(t, err)
 	defer holder.End()
 	pidfd, err := unix.PidfdOpen(holder.PID, 0)
@@ -120,7 +120,7 @@ func TestAHolderDoesNotTakeTheEndOfItsMakerForRelease(t *testing.T) {
 
 func TestAReleaseOfAHolderThatHasEndedFails(t *testing.T) {
 	needUserNamespace(t)
-	holder, err := launch.Hold(launch.Namespace{})
+	holder, err := launch.Hold(launch.Namespace{}, "a test")
 	ipctest.Must(t, err)
 	ipctest.Must(t, unix.Kill(holder.PID, unix.SIGKILL))
 	const want = "cannot run ipcns again: broken pipe; is /proc mounted?"
@@ -245,7 +245,7 @@ func keepNamespace() (owner, ns *os.File, inside *exec.Cmd, end func(), err erro
 		inside.Env, inside.ExtraFiles = ipctest.Again(fill).Env, []*os.File{self}
 		return nil, ns, inside, func() { ns.Close() }, nil
 	}
-	holder, err := launch.Hold(launch.Namespace{Mqueue: true})
+	holder, err := launch.Hold(launch.Namespace{Mqueue: true}, "a test")
 	if err != nil {
 		return nil, nil, nil, nil, err
 	}
@@ -310,7 +310,7 @@ func TestLookIsRefused(t *testing.T) {
 // zombie would stay.
 func TestAReleasedHolderIsWaitedFor(t *testing.T) {
 	needUserNamespace(t)
-	holder, err := launch.Hold(launch.Namespace{})
+	holder, err := launch.Hold(launch.Namespace{}, "a test")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -37,7 +37,7 @@ func Look(owner, ipc *os.File) (Contents, error) {
 	}
 	info := newInfo()
 	calls := slices.Concat(enterBeside, newMount, []call{mountMqueue(lookMount)}, info.calls())
-	s, err := startSide(calls, []call{exitGroup(0)}, info.results(), owner, ipc)
+	s, err := startSide([]string{LookName}, calls, []call{exitGroup(0)}, info.results(), owner, ipc)
 	if err != nil {
 		return Contents{}, err
 	}
@@ -158,7 +158,7 @@ func remove(owner, ipc *os.File, contents Contents) error {
 	if owner == nil {
 		return thread.Do(func() error { return run(append([]call{enterIPC(int(ipc.Fd()))}, calls...)) })
 	}
-	s, err := startSide(append(enterBeside[:len(enterBeside):len(enterBeside)], calls...), []call{exitGroup(0)}, nil, owner, ipc)
+	s, err := startSide([]string{LookName}, append(enterBeside[:len(enterBeside):len(enterBeside)], calls...), []call{exitGroup(0)}, nil, owner, ipc)
 	if err != nil {
 		return err
 	}

@@ -36,10 +36,16 @@ var waitToGoOn = []call{
 	{number: unix.SYS_WRITE, args: []arg{{}, text("."), {}}, step: stepSelf},
 }
 
-// startSide starts a side that makes the calls and, when told to go on, those
+// What a side is called in the list of processes.
+const (
+	HolderName = "ipcns-holder"
+	LookName   = "ipcns-look" // it is in a namespace for a moment
+)
+
+// startSide starts a side of that command line that makes the calls and, when told to go on, those
 // in after; the last of these must not return. The caller stays on its thread,
 // whose end is that of the process for the side.
-func startSide(calls, after []call, results [][]byte, files ...*os.File) (*side, error) {
+func startSide(args []string, calls, after []call, results [][]byte, files ...*os.File) (*side, error) {
 	runtime.LockOSThread()
 	stub, err := sideStub(calls, after, results)
 	if err != nil {
@@ -57,7 +63,7 @@ func startSide(calls, after []call, results [][]byte, files ...*os.File) (*side,
 			ours[i], its[i] = w, r
 		}
 	}
-	process, err := os.StartProcess(stubPath(stub), []string{"ipcns-holder"}, &os.ProcAttr{
+	process, err := os.StartProcess(stubPath(stub), args, &os.ProcAttr{
 		Dir:   "/",
 		Files: append(its[:], files...),
 		Sys:   &syscall.SysProcAttr{Setsid: true, Pdeathsig: syscall.SIGKILL},

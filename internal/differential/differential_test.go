@@ -71,11 +71,37 @@ func kernelAlike(t *testing.T) alike {
 	return of
 }
 
-// try runs a program in fresh worlds, and returns how many steps it took.
+// try runs a program, in fresh worlds, and then ends its processes, until there
+// is a difference. It returns how many steps it took.
 func (of alike) try(t testing.TB, program program) (steps int, err error) {
 	scope := &scope{TB: t}
 	defer scope.end()
-	p := &pair{user: newSide(scope, of.Userspace, of.oneUser), kernel: newSide(scope, kernelworld.Kernel{}, of.oneUser)}
+	var namespaces [2]*pair
+	for i, st := range program {
+		p := &namespaces[st.task/len(cast)]
+		if *p == nil {
+			*p = of.newPair(scope)
+		}
+		st.task %= len(cast)
+		if err := (*p).run(i, st); err != nil {
+			return steps, err
+		}
+		steps++
+	}
+	for _, p := range namespaces {
+		if p == nil {
+			continue
+		}
+		if err := p.finish(len(program)); err != nil {
+			return steps, err
+		}
+	}
+	return steps, nil
+}
+
+// newPair makes a namespace on both sides.
+func (of alike) newPair(t testing.TB) *pair {
+	p := &pair{user: newSide(t, of.Userspace, of.oneUser), kernel: newSide(t, kernelworld.Kernel{}, of.oneUser)}
 	for _, s := range []*side{p.user, p.kernel} {
 		for name, value := range settings {
 			if err := s.world.SetLimit(name, value); err != nil {
@@ -83,8 +109,7 @@ func (of alike) try(t testing.TB, program program) (steps int, err error) {
 			}
 		}
 	}
-	err = p.run(program)
-	return p.steps, err
+	return p
 }
 
 // shrunk returns the difference that a program shows when nothing more can be

@@ -31,19 +31,13 @@ func (d *difference) Error() string {
 	return fmt.Sprintf("after %s\nuserspace: %s\nthe kernel: %s", d.step, d.user, d.kernel)
 }
 
-// run makes the steps of a program, and then ends its processes, until there
-// is a difference.
-func (p *pair) run(program program) error {
-	for i, st := range program {
-		if p.undetermined(st) {
-			continue
-		}
-		p.steps++
-		if err := p.step(i, st); err != nil {
-			return err
-		}
+// run makes a step, unless it is left out.
+func (p *pair) run(number int, st step) error {
+	if p.undetermined(st) {
+		return nil
 	}
-	return p.finish(len(program))
+	p.steps++
+	return p.step(number, st)
 }
 
 // finish looks at the descriptors of queues that may have no name any more,
@@ -205,6 +199,9 @@ func (p *pair) compareSleepers(what string) error {
 	}
 	p.user.takeOver()
 	p.kernel.takeOver()
+	if !strings.Contains(what, "msgset") && p.steps%asleepEvery != 0 {
+		return nil
+	}
 	for _, k := range p.kernel.alive {
 		if err := p.compareAsleep(what, k); err != nil {
 			return err
@@ -212,6 +209,11 @@ func (p *pair) compareSleepers(what string) error {
 	}
 	return nil
 }
+
+// asleepEvery is after how many steps the sleepers are looked for, which takes
+// the kernel a millisecond. A call that it has woken is over before long, and
+// seen to be; but one that IPC_SET has woken sleeps again.
+const asleepEvery = 16
 
 func (m *made) state() string {
 	if !m.over {

@@ -38,9 +38,10 @@ platforms: ## build for every platform
 	GOOS=darwin $(GO) vet ./ipc ./sysv ./mqueue
 	GOOS=windows $(GO) vet ./ipc ./sysv ./mqueue
 
-soak: ## run the tests SOAK=20 times, with the race detector; takes a C compiler
+soak: ## run the tests SOAK=20 times, with the race detector, then compare with the kernel for long; takes a C compiler
 	@.ci/debian-packages $(TEST_PACKAGES)
 	@CGO_ENABLED=1 GORACE=atexit_sleep_ms=0 .ci/test -race -count=$(SOAK) -timeout=3h
+	@DIFFERENTIAL=30m .ci/test -count=1 -timeout=3h -run='^TestDifferential$$'
 
 bench: build ## measure the speed against other tools, as ratios
 	@.ci/debian-packages $(BENCH_PACKAGES)

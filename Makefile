@@ -36,13 +36,14 @@ platforms: ## build for every platform
 	GOARCH=amd64 $(GO) build ./...
 	GOARCH=arm64 $(GO) build ./...
 	GOARCH=arm64 $(GO) vet ./...
-	GOOS=darwin $(GO) vet ./ipc ./sysv ./mqueue
-	GOOS=windows $(GO) vet ./ipc ./sysv ./mqueue
+	GOOS=darwin $(GO) vet ./ipc ./sysv ./mqueue ./userspace
+	GOOS=windows $(GO) vet ./ipc ./sysv ./mqueue ./userspace
 
-soak: ## run the tests SOAK=20 times, with the race detector, then TestSoak for SOAK_TIME=1h; takes a C compiler
+soak: ## run the tests SOAK=20 times, with the race detector, then what lasts for SOAK_TIME=1h each; takes a C compiler
 	@.ci/debian-packages $(TEST_PACKAGES)
 	@CGO_ENABLED=1 GORACE=atexit_sleep_ms=0 .ci/test -race -count=$(SOAK) -timeout=3h
 	IPCNS_SOAK=$(SOAK_TIME) $(GO) test -run=TestSoak -timeout=3h ./userspace
+	@DIFFERENTIAL=$(SOAK_TIME) .ci/test -count=1 -timeout=3h -run='^TestDifferential$$'
 
 bench: build ## measure the speed against other tools, as ratios
 	@.ci/debian-packages $(BENCH_PACKAGES)

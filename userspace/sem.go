@@ -448,7 +448,7 @@ func (t *Task) SemctlSetval(id, num, value int) (err error) {
 }
 
 func (t *Task) setval(id, num, value int) syscall.Errno {
-	if id < 0 {
+	if id < 0 || id > maxInt32 {
 		return syscall.EINVAL
 	}
 	if value < 0 || value > ipc.SemMaxValue {

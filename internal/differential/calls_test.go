@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"math"
 	"slices"
 	"strings"
@@ -20,6 +21,7 @@ import (
 
 // A call is one that a step can make. It returns all that is compared.
 type call struct {
+	of   string // a mechanism, "" for any
 	args []arg
 	more []arg // that come any number of times after them
 	// weight is how often the call is drawn, compared with others.
@@ -115,54 +117,59 @@ const noTimeout, semTimeout = -1, int(time.Millisecond)
 
 var calls map[string]call
 
-// makers are the names of the calls that make objects, and everything those of
-// all, each as often as its weight.
-var makers, everything []string
+// A family is the calls of one mechanism, or of all of them.
+type family struct {
+	makers     []string // of objects
+	everything []string // each as often as its weight
+}
+
+// families are those of each mechanism. What is of none is in all.
+var families = map[string]*family{"msg": {}, "sem": {}, "shm": {}, "mq": {}, "all": {}}
 
 func init() {
 	calls = map[string]call{
-		"msgget":     {args: []arg{key, flags}, weight: 6, do: msgget},
-		"msgsnd":     {args: []arg{object, typ, size, {"flags", often(oneOf(0), nowait, 0o10000), true}, ended}, weight: 12, sleeps: true, do: msgsnd},
-		"msgrcv":     {args: []arg{object, wanted, size, {"flags", often(oneOf(0, 0, 0o10000), nowait, 0o20000, 0o24000, 0o14000, 0o44000, 0o40000, 0o54000, 0o64000), true}, ended}, weight: 14, sleeps: true, do: msgrcv},
-		"msgset":     {args: []arg{object, uid, gid, mode, {name: "qbytes", draw: often(oneOf(0, 1, 5, 8, 10, 20, 100), 16384, 16385, -1)}}, weight: 4, do: msgset},
-		"msgrm":      {args: []arg{object}, weight: 2, do: func(m *making) string { return result(m.MsgctlRmid(m.id("msg", 0))) }},
-		"msgstat":    {args: []arg{object}, weight: 1, do: msgstat},
-		"msgstatidx": {args: []arg{object}, weight: 1, do: msgstatidx},
+		"msgget":     {of: "msg", args: []arg{key, flags}, weight: 6, do: msgget},
+		"msgsnd":     {of: "msg", args: []arg{object, typ, size, {"flags", often(oneOf(0), nowait, 0o10000), true}, ended}, weight: 12, sleeps: true, do: msgsnd},
+		"msgrcv":     {of: "msg", args: []arg{object, wanted, size, {"flags", often(oneOf(0, 0, 0o10000), nowait, 0o20000, 0o24000, 0o14000, 0o44000, 0o40000, 0o54000, 0o64000), true}, ended}, weight: 14, sleeps: true, do: msgrcv},
+		"msgset":     {of: "msg", args: []arg{object, uid, gid, mode, {name: "qbytes", draw: often(oneOf(0, 1, 5, 8, 10, 20, 100), 16384, 16385, -1)}}, weight: 4, do: msgset},
+		"msgrm":      {of: "msg", args: []arg{object}, weight: 2, do: func(m *making) string { return result(m.MsgctlRmid(m.id("msg", 0))) }},
+		"msgstat":    {of: "msg", args: []arg{object}, weight: 1, do: msgstat},
+		"msgstatidx": {of: "msg", args: []arg{object}, weight: 1, do: msgstatidx},
 
-		"semget":     {args: []arg{key, {name: "semaphores", draw: often(oneOf(2, 2, 2, 3, 1), 0, -1, 5, 32001, 1<<32)}, flags}, weight: 6, do: semget},
-		"semop":      {args: []arg{object, {name: "timeout", draw: often(oneOf(noTimeout), 0, semTimeout, -5)}, ended}, more: sops, weight: 30, sleeps: true, do: semop},
-		"setval":     {args: []arg{object, num, value}, weight: 5, do: func(m *making) string { return result(m.SemctlSetval(m.id("sem", 0), m.args[1], m.args[2])) }},
-		"setall":     {args: []arg{object, value}, more: []arg{value}, weight: 5, do: setall},
-		"semget1":    {args: []arg{object, num}, weight: 2, do: semget1},
-		"getall":     {args: []arg{object}, weight: 1, do: func(m *making) string { values, err := m.SemctlGetall(m.id("sem", 0)); return result(err, values) }},
-		"semset":     {args: []arg{object, uid, gid, mode}, weight: 2, do: func(m *making) string { return result(m.SemctlSet(m.id("sem", 0), m.permSet(1))) }},
-		"semrm":      {args: []arg{object}, weight: 2, do: func(m *making) string { return result(m.SemctlRmid(m.id("sem", 0))) }},
-		"semstat":    {args: []arg{object}, weight: 1, do: semstat},
-		"semstatidx": {args: []arg{object}, weight: 1, do: semstatidx},
+		"semget":     {of: "sem", args: []arg{key, {name: "semaphores", draw: often(oneOf(2, 2, 2, 3, 1), 0, -1, 5, 32001, 1<<32)}, flags}, weight: 6, do: semget},
+		"semop":      {of: "sem", args: []arg{object, {name: "timeout", draw: often(oneOf(noTimeout), 0, semTimeout, -5)}, ended}, more: sops, weight: 30, sleeps: true, do: semop},
+		"setval":     {of: "sem", args: []arg{object, num, value}, weight: 5, do: func(m *making) string { return result(m.SemctlSetval(m.id("sem", 0), m.args[1], m.args[2])) }},
+		"setall":     {of: "sem", args: []arg{object, value}, more: []arg{value}, weight: 5, do: setall},
+		"semget1":    {of: "sem", args: []arg{object, num}, weight: 2, do: semget1},
+		"getall":     {of: "sem", args: []arg{object}, weight: 1, do: func(m *making) string { values, err := m.SemctlGetall(m.id("sem", 0)); return result(err, values) }},
+		"semset":     {of: "sem", args: []arg{object, uid, gid, mode}, weight: 2, do: func(m *making) string { return result(m.SemctlSet(m.id("sem", 0), m.permSet(1))) }},
+		"semrm":      {of: "sem", args: []arg{object}, weight: 2, do: func(m *making) string { return result(m.SemctlRmid(m.id("sem", 0))) }},
+		"semstat":    {of: "sem", args: []arg{object}, weight: 1, do: semstat},
+		"semstatidx": {of: "sem", args: []arg{object}, weight: 1, do: semstatidx},
 
-		"shmget":     {args: []arg{key, {name: "bytes", draw: oneOf(1, 4096, 4097, 10000, 0, 20000)}, flagsWithoutHugePages}, weight: 4, do: shmget},
-		"shmat":      {args: []arg{object, {"flags", often(oneOf(0, 0o10000), 0o20000, 0o40000, 0o100000, 0o110000, 0o200000, 0o30000), true}}, weight: 5, do: shmat},
-		"shmdt":      {args: []arg{place}, weight: 4, do: shmdt},
-		"poke":       {args: []arg{place, {name: "at", draw: oneOf(0, 100, 4095)}}, weight: 1, do: poke},
-		"peek":       {args: []arg{place, {name: "at", draw: oneOf(0, 100, 4095)}}, weight: 1, do: peek},
-		"shmset":     {args: []arg{object, uid, gid, mode}, weight: 2, do: func(m *making) string { return result(m.ShmctlSet(m.id("shm", 0), m.permSet(1))) }},
-		"shmrm":      {args: []arg{object}, weight: 2, do: func(m *making) string { return result(m.ShmctlRmid(m.id("shm", 0))) }},
-		"shmlock":    {args: []arg{object}, weight: 1, do: func(m *making) string { return result(m.ShmctlLock(m.id("shm", 0))) }},
-		"shmunlock":  {args: []arg{object}, weight: 1, do: func(m *making) string { return result(m.ShmctlUnlock(m.id("shm", 0))) }},
-		"shmstat":    {args: []arg{object}, weight: 1, do: shmstat},
-		"shmstatidx": {args: []arg{object}, weight: 1, do: shmstatidx},
+		"shmget":     {of: "shm", args: []arg{key, {name: "bytes", draw: oneOf(1, 4096, 4097, 10000, 0, 20000)}, flagsWithoutHugePages}, weight: 4, do: shmget},
+		"shmat":      {of: "shm", args: []arg{object, {"flags", often(oneOf(0, 0o10000), 0o20000, 0o40000, 0o100000, 0o110000, 0o200000, 0o30000), true}}, weight: 5, do: shmat},
+		"shmdt":      {of: "shm", args: []arg{place}, weight: 4, do: shmdt},
+		"poke":       {of: "shm", args: []arg{place, {name: "at", draw: oneOf(0, 100, 4095)}}, weight: 1, do: poke},
+		"peek":       {of: "shm", args: []arg{place, {name: "at", draw: oneOf(0, 100, 4095)}}, weight: 1, do: peek},
+		"shmset":     {of: "shm", args: []arg{object, uid, gid, mode}, weight: 2, do: func(m *making) string { return result(m.ShmctlSet(m.id("shm", 0), m.permSet(1))) }},
+		"shmrm":      {of: "shm", args: []arg{object}, weight: 2, do: func(m *making) string { return result(m.ShmctlRmid(m.id("shm", 0))) }},
+		"shmlock":    {of: "shm", args: []arg{object}, weight: 1, do: func(m *making) string { return result(m.ShmctlLock(m.id("shm", 0))) }},
+		"shmunlock":  {of: "shm", args: []arg{object}, weight: 1, do: func(m *making) string { return result(m.ShmctlUnlock(m.id("shm", 0))) }},
+		"shmstat":    {of: "shm", args: []arg{object}, weight: 1, do: shmstat},
+		"shmstatidx": {of: "shm", args: []arg{object}, weight: 1, do: shmstatidx},
 
-		"mqopen": {args: []arg{{name: "name", draw: often(oneOf(0, 1), 2, 3, 4, 5, 6, 7)},
+		"mqopen": {of: "mq", args: []arg{{name: "name", draw: often(oneOf(0, 1), 2, 3, 4, 5, 6, 7)},
 			{"flags", often(oneOf(0o102, 0o100, 0o101), 0, 1, 2, 3, 0o103, 0o302, 0o4002, 0o4102, 0o1102), true}, mode,
 			{name: "maxmsg", draw: often(oneOf(1, 2, defaultMaxmsg), 0, -1, 10, 11, 1<<40)}, {name: "msgsize", draw: often(oneOf(8, 129), 0, -1, 1, 300)}}, weight: 10, do: mqopen},
-		"mqsend":    {args: []arg{which, size, {name: "priority", draw: often(oneOf(0, 1, 2), 32767, 32768, 1<<32)}}, weight: 12, sleeps: true, do: mqsend},
-		"mqreceive": {args: []arg{which, {name: "bytes", draw: often(oneOf(129), 8, 7, 300, 0)}}, weight: 12, sleeps: true, do: mqreceive},
-		"mqnotify":  {args: []arg{which}, weight: 4, do: mqnotify},
-		"mqcancel":  {args: []arg{which}, weight: 1, do: mqcancel},
-		"mqattr":    {args: []arg{which}, weight: 1, do: mqattr},
-		"mqblock":   {args: []arg{which, {name: "O_NONBLOCK", draw: oneOf(0, 1)}}, weight: 1, do: mqblock},
-		"mqclose":   {args: []arg{which}, weight: 3, do: mqclose},
-		"mqunlink":  {args: []arg{{name: "name", draw: often(oneOf(0, 1), 2, 3, 4, 5, 6, 7)}}, weight: 2, do: func(m *making) string { return result(m.MqUnlink(names[m.args[0]])) }},
+		"mqsend":    {of: "mq", args: []arg{which, size, {name: "priority", draw: often(oneOf(0, 1, 2), 32767, 32768, 1<<32)}}, weight: 12, sleeps: true, do: mqsend},
+		"mqreceive": {of: "mq", args: []arg{which, {name: "bytes", draw: often(oneOf(129), 8, 7, 300, 0)}}, weight: 12, sleeps: true, do: mqreceive},
+		"mqnotify":  {of: "mq", args: []arg{which}, weight: 4, do: mqnotify},
+		"mqcancel":  {of: "mq", args: []arg{which}, weight: 1, do: mqcancel},
+		"mqattr":    {of: "mq", args: []arg{which}, weight: 1, do: mqattr},
+		"mqblock":   {of: "mq", args: []arg{which, {name: "O_NONBLOCK", draw: oneOf(0, 1)}}, weight: 1, do: mqblock},
+		"mqclose":   {of: "mq", args: []arg{which}, weight: 3, do: mqclose},
+		"mqunlink":  {of: "mq", args: []arg{{name: "name", draw: often(oneOf(0, 1), 2, 3, 4, 5, 6, 7)}}, weight: 2, do: func(m *making) string { return result(m.MqUnlink(names[m.args[0]])) }},
 
 		"limit":  {args: []arg{{name: "limit", draw: oneOf(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16)}, {name: "value", draw: oneOf(0, 1, 2, 3, 4)}}, weight: 3, do: setLimit},
 		"nextid": {args: []arg{{name: "kind", draw: oneOf(0, 1, 2)}, {name: "id", draw: oneOf(0, 2, 5, 63, 3<<15|1, 40000, math.MaxInt32, -1, 1<<31)}}, weight: 2, do: nextID},
@@ -171,13 +178,20 @@ func init() {
 		"kill":   {weight: 2},
 		"fork":   {weight: 1},
 	}
-	for name, c := range calls {
-		for range c.weight {
-			everything = append(everything, name)
+	for _, name := range slices.Sorted(maps.Keys(calls)) {
+		for of, f := range families {
+			if of != "all" && calls[name].of != of && calls[name].of != "" {
+				continue
+			}
+			f.everything = append(f.everything, slices.Repeat([]string{name}, calls[name].weight)...)
 		}
 	}
-	slices.Sort(everything)
-	makers = []string{"msgget", "semget", "semget", "shmget", "mqopen"}
+	for of, f := range families {
+		f.makers = map[string][]string{
+			"msg": {"msgget"}, "sem": {"semget"}, "shm": {"shmget", "shmat"}, "mq": {"mqopen"},
+			"all": {"msgget", "semget", "semget", "shmget", "mqopen"},
+		}[of]
+	}
 }
 
 var sops = []arg{

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"os"
 	"strings"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -29,32 +28,37 @@ func TestDifferential(t *testing.T) {
 		until = until.Add(d)
 	}
 	of := kernelAlike(t)
-	var programs, steps atomic.Int64
+	var programs, steps int
+	var found string // which rapid asks for again
 	began := time.Now()
 	for round := true; round || time.Now().Before(until) && !t.Failed(); round = false {
 		rapid.Check(t, func(r *rapid.T) {
 			p := drawProgram.Draw(r, "program")
 			n, err := of.try(t, p)
-			programs.Add(1)
-			steps.Add(int64(n))
-			if err != nil {
-				r.Fatal(of.shrunk(t, p))
+			programs, steps = programs+1, steps+n
+			if err == nil {
+				return
 			}
+			if found == "" {
+				found = of.shrunk(t, p)
+			}
+			r.Fatal(found)
 		})
 	}
-	t.Logf("%d programs of %d steps, %.0f a second", programs.Load(), steps.Load(), float64(steps.Load())/time.Since(began).Seconds())
+	t.Logf("%d programs of %d steps, %.0f a second", programs, steps, float64(steps)/time.Since(began).Seconds())
 }
 
 // alike is userspace such that everything is as it is for this user on the
 // kernel.
 type alike struct {
 	userworld.Userspace
-	oneUser bool
+	oneUser  bool
+	patience time.Duration
 }
 
 func kernelAlike(t *testing.T) alike {
 	w := kernelworld.Kernel{}.NewWorld(t)
-	of := alike{oneUser: w.Lacks(conformance.Users) != ""}
+	of := alike{oneUser: w.Lacks(conformance.Users) != "", patience: patience}
 	if why := w.Lacks(conformance.MsgCopy); why != "" {
 		t.Skip("needs MSG_COPY: ", why)
 	}
@@ -71,11 +75,37 @@ func kernelAlike(t *testing.T) alike {
 	return of
 }
 
-// try runs a program in fresh worlds, and returns how many steps it took.
+// try runs a program, in fresh worlds, and then ends its processes, until there
+// is a difference. It returns how many steps it took.
 func (of alike) try(t testing.TB, program program) (steps int, err error) {
 	scope := &scope{TB: t}
 	defer scope.end()
-	p := &pair{user: newSide(scope, of.Userspace, of.oneUser), kernel: newSide(scope, kernelworld.Kernel{}, of.oneUser)}
+	var namespaces [2]*pair
+	for i, st := range program {
+		p := &namespaces[st.task/len(cast)]
+		if *p == nil {
+			*p = of.newPair(scope)
+		}
+		st.task %= len(cast)
+		if err := (*p).run(i, st); err != nil {
+			return steps, err
+		}
+		steps++
+	}
+	for _, p := range namespaces {
+		if p == nil {
+			continue
+		}
+		if err := p.finish(len(program)); err != nil {
+			return steps, err
+		}
+	}
+	return steps, nil
+}
+
+// newPair makes a namespace on both sides.
+func (of alike) newPair(t testing.TB) *pair {
+	p := &pair{user: newSide(t, of.Userspace, of.oneUser), kernel: newSide(t, kernelworld.Kernel{}, of.oneUser), patience: of.patience}
 	for _, s := range []*side{p.user, p.kernel} {
 		for name, value := range settings {
 			if err := s.world.SetLimit(name, value); err != nil {
@@ -83,23 +113,23 @@ func (of alike) try(t testing.TB, program program) (steps int, err error) {
 			}
 		}
 	}
-	err = p.run(program)
-	return p.steps, err
+	return p
 }
 
 // shrunk returns the difference that a program shows when nothing more can be
 // left out, and the program. It takes as much as shrinking time.
 func (of alike) shrunk(t testing.TB, p program) string {
 	end := time.Now().Add(shrinking)
-	var difference error
+	hasty := of
+	hasty.patience = shrinks
 	p = p.shrink(func(smaller program) bool {
 		if time.Now().After(end) {
 			return false
 		}
-		_, err := of.try(t, smaller)
+		_, err := hasty.try(t, smaller)
 		return err != nil
 	})
-	_, difference = of.try(t, p)
+	_, difference := of.try(t, p)
 	return fmt.Sprintf("%v\nThe program, for found_test.go:%v", difference, p)
 }
 

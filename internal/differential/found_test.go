@@ -13,6 +13,7 @@ var found = []struct{ name, program string }{
 	{"SETVAL looks at the sign of the id, then at the value, then at the rest of the id", `
 		0 setval 100 0 32768
 		0 setval 104 0 32768
+		0 setval 106 0 32768
 	`},
 	{"SETALL looks at how many values there are before it looks at permissions", `
 		0 semget 1 2 0o1600

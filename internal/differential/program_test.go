@@ -17,7 +17,7 @@ import (
 //	2 msgrcv 1 -3 8 0 0
 //
 // That is the task that makes the call, the call, and its arguments, which the
-// table of calls names.
+// table of calls names. Tasks from len(cast) on are those of a second namespace.
 type program []step
 
 type step struct {
@@ -73,10 +73,18 @@ func parse(text string) (p program, err error) {
 	return p, nil
 }
 
-// drawProgram draws a program that begins with objects to work with.
+// drawProgram draws a program that begins with objects to work with, often those
+// of one mechanism alone.
 var drawProgram = rapid.Custom(func(t *rapid.T) program {
-	p := program(rapid.SliceOfN(drawStep(makers), 4, 8).Draw(t, "makers"))
-	return append(p, rapid.SliceOfN(drawStep(everything), 30, 120).Draw(t, "steps")...)
+	f := families[oneOf("all", "all", "msg", "sem", "sem", "shm", "mq").Draw(t, "family")]
+	p := program(rapid.SliceOfN(drawStep(f.makers), 4, 8).Draw(t, "makers"))
+	p = append(p, rapid.SliceOfN(drawStep(f.everything), 30, 120).Draw(t, "steps")...)
+	if isRare.Draw(t, "two namespaces") == 1 {
+		for i := range p {
+			p[i].task += len(cast) * oneOf(0, 1).Draw(t, "namespace")
+		}
+	}
+	return p
 })
 
 // drawStep draws a step with one of the calls, which may be there repeatedly.
@@ -141,8 +149,8 @@ func (p program) shrink(fails func(program) bool) program {
 
 // simpler returns steps that are simpler than this one in one way.
 func (s step) simpler() (simpler []step) {
-	if s.task != 0 {
-		simpler = append(simpler, step{0, s.call, s.args})
+	if s.task%len(cast) != 0 {
+		simpler = append(simpler, step{s.task / len(cast) * len(cast), s.call, s.args})
 	}
 	if c := calls[s.call]; len(s.args) > len(c.args)+len(c.more) {
 		simpler = append(simpler, step{s.task, s.call, s.args[:len(s.args)-len(c.more)]})

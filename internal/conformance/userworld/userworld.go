@@ -1,3 +1,5 @@
+//go:build linux
+
 // Package userworld is package userspace for the conformance suite.
 package userworld
 

@@ -13,7 +13,7 @@ type mqd struct {
 	task     *Task
 	queue    *mqueue
 	access   int
-	nonblock bool
+	nonblock *bool // of the open description, which a fork shares
 	closed   bool
 	of       node[*mqd] // in the process's list
 }
@@ -21,7 +21,8 @@ type mqd struct {
 var _ ipc.Mqd = (*mqd)(nil)
 
 func (t *Task) openMqueue(q *mqueue, flags int) *mqd {
-	d := &mqd{task: t, queue: q, access: flags & accessMode, nonblock: flags&syscall.O_NONBLOCK != 0}
+	nonblock := flags&syscall.O_NONBLOCK != 0
+	d := &mqd{task: t, queue: q, access: flags & accessMode, nonblock: &nonblock}
 	d.join()
 	return d
 }
@@ -70,13 +71,13 @@ func (d *mqd) Timedsend(ctx context.Context, message []byte, priority uint) erro
 		errno = syscall.EBADF
 	case int64(len(message)) > q.attr.Msgsize:
 		errno = syscall.EMSGSIZE
-	case !d.nonblock && ctx.Err() != nil:
+	case !*d.nonblock && ctx.Err() != nil:
 		err := ctx.Err()
 		b.end(&err)
 		return err
 	case q.attr.Curmsgs < q.attr.Maxmsg:
 		q.send(priority, message)
-	case d.nonblock:
+	case *d.nonblock:
 		errno = syscall.EAGAIN
 	default:
 		s := &mqSleeper{text: message, priority: priority}
@@ -95,14 +96,14 @@ func (d *mqd) Timedreceive(ctx context.Context, buffer []byte) (n int, priority 
 		errno = syscall.EBADF
 	case int64(len(buffer)) < q.attr.Msgsize:
 		errno = syscall.EMSGSIZE
-	case !d.nonblock && ctx.Err() != nil:
+	case !*d.nonblock && ctx.Err() != nil:
 		err := ctx.Err()
 		b.end(&err)
 		return 0, 0, err
 	case q.attr.Curmsgs > 0:
 		n, priority = q.take(buffer)
 		q.admit()
-	case d.nonblock:
+	case *d.nonblock:
 		errno = syscall.EAGAIN
 	default:
 		s := &mqSleeper{text: buffer}
@@ -162,7 +163,7 @@ func (d *mqd) Getattr() (_ ipc.MqAttr, err error) {
 
 func (d *mqd) attr() ipc.MqAttr {
 	attr := d.queue.attr
-	if d.nonblock {
+	if *d.nonblock {
 		attr.Flags = syscall.O_NONBLOCK
 	}
 	return attr
@@ -175,7 +176,7 @@ func (d *mqd) SetNonblock(nonblock bool) (_ ipc.MqAttr, err error) {
 		return ipc.MqAttr{}, outcome(syscall.EBADF)
 	}
 	before := d.attr()
-	d.nonblock = nonblock
+	*d.nonblock = nonblock
 	return before, nil
 }
 

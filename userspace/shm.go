@@ -198,10 +198,14 @@ func (a *attachments) drop() {
 	a.readOnly = min(a.readOnly, a.count)
 }
 
-// Shmdt is shmdt(2).
+// Shmdt is shmdt(2). What the process has attached in a namespace that it has
+// left is detached there (SEMANTICS A.6.9).
 func (t *Task) Shmdt(memory []byte) (err error) {
-	defer t.begin(act{call: "shmdt"}).end(&err)
 	at := unsafe.SliceData(memory)
+	for t.left != nil && !t.process.hasAttached(at) {
+		t = &Task{t.Credentials, t.tid, t.left}
+	}
+	defer t.begin(act{call: "shmdt"}).end(&err)
 	m := t.mapped[at]
 	if m == nil {
 		return outcome(syscall.EINVAL)
@@ -210,6 +214,12 @@ func (t *Task) Shmdt(memory []byte) (err error) {
 		delete(t.mapped, at)
 	}
 	return m.detach(t.process)
+}
+
+func (p *process) hasAttached(at *byte) bool {
+	p.ns.mu.Lock()
+	defer p.ns.mu.Unlock()
+	return p.mapped[at] != nil
 }
 
 // ShmctlStat is IPC_STAT of shmctl(2).

@@ -74,6 +74,9 @@ type process struct {
 	asleep list[*sleeper]
 	made   list[*segment] // what it has created
 	of     node[*process] // in the namespace's list, until it ends
+
+	threads int      // that are in the namespace
+	left    *process // itself in the namespace that it has been in before
 }
 
 // Start starts a process. The namespace keeps it until its Exit.
@@ -91,7 +94,7 @@ func (ns *Namespace) start(who Credentials) *Task {
 
 func (ns *Namespace) newProcess(pid int, who Credentials) *Task {
 	who.Groups = slices.Clone(who.Groups)
-	p := &process{ns: ns, pid: pid, mapped: map[*byte]*attachments{}}
+	p := &process{ns: ns, pid: pid, mapped: map[*byte]*attachments{}, threads: 1}
 	p.of.value = p
 	ns.processes.push(&p.of)
 	return &Task{who, pid, p}
@@ -103,11 +106,13 @@ func (t *Task) Thread() *Task {
 	defer t.ns.mu.Unlock()
 	tid := t.ns.nextPID
 	t.ns.nextPID++
+	t.threads++
 	return &Task{t.Credentials, tid, t.process}
 }
 
-// Fork starts a child of the task's process, which has attached what that has
-// (SEMANTICS A.6.2), which is the parent's doing, and nothing to undo (A.5.11).
+// Fork starts a child of the task's process. It has attached what that has
+// (SEMANTICS A.6.2), which is the parent's doing, and its descriptors of POSIX
+// queues, which [Task.Descriptors] tells; it has nothing to undo (A.5.11).
 func (t *Task) Fork() *Task {
 	ns := t.ns
 	ns.mu.Lock()
@@ -119,6 +124,10 @@ func (t *Task) Fork() *Task {
 			a.uses++
 			a.segment.attach(t.process)
 		}
+	}
+	for n := t.open.first; n != nil; n = n.next {
+		d := &mqd{task: child, queue: n.value.queue, access: n.value.access, nonblock: n.value.nonblock}
+		d.join()
 	}
 	return child
 }
@@ -138,12 +147,18 @@ func (t *Task) Sleeping() int {
 
 // Exit ends the process with all its threads: calls that sleep end with EINTR
 // and have done nothing, what was done with SEM_UNDO is undone, segments are
-// detached, descriptors closed. Of what it calls from then on, that which would
-// sleep or leave something to the process fails with ESRCH.
+// detached, descriptors closed; also in namespaces that it has left. Of what it
+// calls from then on, that which would sleep or leave something to the process
+// fails with ESRCH.
 func (t *Task) Exit() {
-	ns, p := t.ns, t.process
-	ns.mu.Lock()
-	defer ns.mu.Unlock()
+	for p := t.process; p != nil; p = p.left {
+		p.exit()
+	}
+}
+
+func (p *process) exit() {
+	p.ns.mu.Lock()
+	defer p.ns.mu.Unlock()
 	if p.ended {
 		return
 	}
@@ -152,9 +167,7 @@ func (t *Task) Exit() {
 	for p.asleep.first != nil {
 		p.asleep.first.value.interrupt()
 	}
-	for p.undos.first != nil {
-		p.undos.first.value.apply()
-	}
+	p.undoAll()
 	for p.open.first != nil {
 		p.open.first.value.close()
 	}
@@ -164,6 +177,18 @@ func (t *Task) Exit() {
 			a.detach(p) // whose memory nobody would hear of
 		}
 	}
+	p.orphan()
+}
+
+// undoAll gives back what was done with SEM_UNDO.
+func (p *process) undoAll() {
+	for p.undos.first != nil {
+		p.undos.first.value.apply()
+	}
+}
+
+// orphan takes their creator from the segments that the process has made.
+func (p *process) orphan() {
 	for p.made.first != nil {
 		p.made.first.value.orphan()
 	}

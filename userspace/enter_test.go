@@ -3,6 +3,7 @@ package userspace_test
 import (
 	"context"
 	"errors"
+	"runtime"
 	"syscall"
 	"testing"
 
@@ -139,5 +140,40 @@ func TestAChildHasTheDescriptors(t *testing.T) {
 	child.Exit()
 	if _, err := descriptors[0].Getattr(); !errors.Is(err, syscall.EBADF) {
 		t.Errorf("after the end: %v", err)
+	}
+}
+
+// TestCloseEndsEverything: processes, calls that sleep, objects and memory.
+func TestCloseEndsEverything(t *testing.T) {
+	for name, memory := range memories {
+		t.Run(name, func(t *testing.T) {
+			ns := userspace.New(userspace.Options{Memory: memory})
+			task := ns.Start(userspace.User(0, 0))
+			queue := must(task.Msgget(1, ipc.Creat|0o600))(t)
+			must(task.Semget(1, 3, ipc.Creat|0o600))(t)
+			must(task.Shmat(must(task.Shmget(1, 1, ipc.Creat|0o600))(t), 0, 0))(t)
+			must(task.MqOpen("/q", syscall.O_CREAT|syscall.O_RDWR, 0o600, nil))(t)
+			asleep := make(chan error)
+			go func() {
+				_, _, err := task.Msgrcv(context.Background(), queue, 0, nil, 0)
+				asleep <- err
+			}()
+			for task.Sleeping() == 0 {
+				runtime.Gosched()
+			}
+			ns.Close()
+			if err := <-asleep; !errors.Is(err, syscall.EINTR) {
+				t.Errorf("the call that slept: %v", err)
+			}
+			other := ns.Start(userspace.User(0, 0))
+			queues, _, _ := other.MsgInfo()
+			sets, _, _ := other.SemInfo()
+			segments, _, _ := other.ShmInfo()
+			if queues.Queues != 0 || sets.Sets != 0 || sets.Semaphores != 0 || segments.Segments != 0 || must(other.MqCount())(t) != 0 {
+				t.Errorf("left are %+v, %+v, %+v", queues, sets, segments)
+			}
+			other.Exit()
+			noError(t, ns.Broken())
+		})
 	}
 }

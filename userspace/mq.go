@@ -270,11 +270,16 @@ func (t *Task) MqUnlink(name string) (err error) {
 	case t.FSUID != q.uid && t.Capabilities&CapFowner == 0:
 		errno = syscall.EPERM // the directory is sticky
 	default:
-		delete(ns.mqueues.byName, name)
-		q.linked = false
-		q.destroyIfUnused()
+		q.unlink()
 	}
 	return outcome(errno)
+}
+
+// unlink takes the name from a queue.
+func (q *mqueue) unlink() {
+	delete(q.ns.mqueues.byName, q.name)
+	q.linked = false
+	q.destroyIfUnused()
 }
 
 // MqCount returns how many POSIX queues have a name.

@@ -100,8 +100,11 @@ func (q *mqueue) take(buffer []byte) (n int, priority uint) {
 // send gives a message to who sleeps for one, or puts it into the queue, which
 // may have to be told (SEMANTICS A.7.9, A.7.13).
 func (q *mqueue) send(priority uint, text []byte) {
-	if n := q.receivers.first; n != nil {
-		r := n.value
+	for q.receivers.first != nil {
+		r := q.receivers.first.value
+		if r.declines() {
+			continue
+		}
 		r.n, r.priority = copy(r.text, text), priority
 		r.settle(0)
 		return
@@ -115,10 +118,14 @@ func (q *mqueue) send(priority uint, text []byte) {
 // admit puts the message of who has slept for room into the queue. It does
 // not notify (SEMANTICS A.7.13).
 func (q *mqueue) admit() {
-	if n := q.senders.first; n != nil {
-		s := n.value
+	for q.senders.first != nil {
+		s := q.senders.first.value
+		if s.declines() {
+			continue
+		}
 		q.put(s.priority, s.text)
 		s.settle(0)
+		return
 	}
 }
 

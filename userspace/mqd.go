@@ -49,14 +49,14 @@ type mqSleeper struct {
 func (s *mqSleeper) sleep(ctx context.Context, a act, d *mqd, l *list[*mqSleeper]) error {
 	s.mqd = d
 	s.waits.value = s
-	s.park(d.task, a, s.waits.remove)
+	s.park(ctx, d.task, a, s.waits.remove)
 	at := l.last
 	for at != nil && at.value.task.Nice > d.task.Nice {
 		at = at.prev
 	}
 	l.insertAfter(at, &s.waits)
 	d.task.ns.mu.Unlock()
-	return s.wait(ctx)
+	return s.wait()
 }
 
 // Timedsend is mq_timedsend(2).

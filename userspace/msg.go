@@ -243,6 +243,9 @@ func (q *queue) deliver(t *Task, typ int64, text []byte) {
 			q.put(typ, text)
 			return
 		}
+		if r.declines() {
+			continue
+		}
 		if len(text) > len(r.text) && !r.cut {
 			r.settle(syscall.E2BIG)
 			continue
@@ -260,7 +263,7 @@ func (q *queue) admit() {
 	for n := q.senders.first; n != nil; {
 		s := n.value
 		n = n.next
-		if !q.fits(len(s.text)) {
+		if !q.fits(len(s.text)) || s.declines() {
 			continue
 		}
 		if !s.task.may(&q.ds.Perm, mayWrite) {
@@ -301,10 +304,10 @@ func (t *Task) Msgsnd(ctx context.Context, id int, typ int64, text []byte, flags
 	}
 	s := &sender{typ: typ, text: text}
 	s.waits.value = s
-	s.park(t, b.act, s.waits.remove)
+	s.park(ctx, t, b.act, s.waits.remove)
 	ns.queues.find(id).senders.push(&s.waits)
 	ns.mu.Unlock()
-	return s.wait(ctx)
+	return s.wait()
 }
 
 func (t *Task) trySend(id int, typ int64, text []byte) syscall.Errno {
@@ -336,10 +339,10 @@ func (t *Task) Msgrcv(ctx context.Context, id int, typ int64, text []byte, flags
 		return got, n, b.done(errno)
 	}
 	r := ns.newReceiver(q, wanted, text, flags&ipc.MsgNoError != 0)
-	r.park(t, b.act, r.leave)
+	r.park(ctx, t, b.act, r.leave)
 	q.receivers(wanted).push(&r.waits)
 	ns.mu.Unlock()
-	err := r.wait(ctx)
+	err := r.wait()
 	got, n = r.typ, r.n
 	ns.freeReceiver(r)
 	if err != nil {
@@ -397,7 +400,7 @@ func (ns *Namespace) newReceiver(q *queue, s selector, text []byte, cut bool) *r
 func (ns *Namespace) freeReceiver(r *receiver) {
 	ns.mu.Lock()
 	defer ns.mu.Unlock()
-	r.text, r.queue, r.task = nil, nil, nil
+	r.text, r.queue, r.task, r.ctx = nil, nil, nil, nil
 	r.nextFree = ns.freeReceivers
 	ns.freeReceivers = r
 }

@@ -162,6 +162,9 @@ func (s *set) separate() {
 // again tries an operation that sleeps, and settles it if that decides. It
 // reports whether the operation was done.
 func (o *operation) again() bool {
+	if o.declines() {
+		return false
+	}
 	errno := o.try()
 	if errno == syscall.EAGAIN && o.mayWait() {
 		return false
@@ -361,7 +364,7 @@ func (t *Task) trySemop(o *operation, id int, sops []ipc.Sembuf, timeout time.Du
 func (o *operation) sleep(ctx context.Context, a act, timeout time.Duration) error {
 	ns := o.set.ns
 	o.waits.value = o
-	o.park(o.task, a, o.leave)
+	o.park(ctx, o.task, a, o.leave)
 	o.wait()
 	stop := func() bool { return true }
 	if timeout != forever {
@@ -369,7 +372,7 @@ func (o *operation) sleep(ctx context.Context, a act, timeout time.Duration) err
 	}
 	ns.mu.Unlock()
 	defer stop()
-	return o.sleeper.wait(ctx)
+	return o.sleeper.wait()
 }
 
 // expire ends an operation whose time is over.

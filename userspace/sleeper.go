@@ -6,9 +6,11 @@ import (
 	"time"
 )
 
-// A sleeper is a call that is parked until it is offered its outcome. All of it
-// belongs to the namespace's lock, but for the channel.
+// A sleeper is a call that is parked until it is offered its outcome. It may
+// decline the offer: then nothing has happened, and the next is asked. All of
+// it belongs to the namespace's lock, but for the channel.
 type sleeper struct {
+	ctx     context.Context
 	task    *Task
 	act     act
 	since   time.Time // if there is an observer
@@ -17,27 +19,39 @@ type sleeper struct {
 	unpark  func()         // takes the call out of what it waits for
 	wake    chan struct{}
 	settled bool
-	errno   syscall.Errno
+	err     error // the outcome
 }
 
 // park makes the call one that sleeps.
-func (s *sleeper) park(t *Task, a act, unpark func()) {
+func (s *sleeper) park(ctx context.Context, t *Task, a act, unpark func()) {
 	if s.wake == nil {
 		s.wake = make(chan struct{}, 1)
 		s.of.value = s
 	}
 	t.ns.arrivals++
-	s.task, s.arrival, s.unpark, s.settled, s.errno = t, t.ns.arrivals, unpark, false, 0
+	s.ctx, s.task, s.arrival, s.unpark, s.settled, s.err = ctx, t, t.ns.arrivals, unpark, false, nil
 	t.asleep.push(&s.of)
 	if s.act = a; t.ns.observer != nil {
 		s.since = t.ns.clock.Now()
 	}
 }
 
+// declines reports whether the call does not take what it is offered, since its
+// context has ended.
+func (s *sleeper) declines() bool {
+	err := s.ctx.Err()
+	if err != nil {
+		s.finish(err)
+	}
+	return err != nil
+}
+
 // settle gives the call its outcome. It is not parked any more.
-func (s *sleeper) settle(errno syscall.Errno) {
-	s.over(failed(s.act.call, errno))
-	s.settled, s.errno = true, errno
+func (s *sleeper) settle(errno syscall.Errno) { s.finish(failed(s.act.call, errno)) }
+
+func (s *sleeper) finish(err error) {
+	s.over(err)
+	s.settled, s.err = true, err
 	s.wake <- struct{}{}
 }
 
@@ -53,21 +67,21 @@ func (s *sleeper) over(err error) {
 // interrupt ends the call, which has done nothing.
 func (s *sleeper) interrupt() { s.settle(syscall.EINTR) }
 
-// wait waits for the outcome, without the lock, or for the end of ctx. When
-// both come at once, the outcome counts: it has happened.
-func (s *sleeper) wait(ctx context.Context) error {
+// wait waits for the outcome, without the lock, or for the end of the context.
+// When both come at once, the outcome counts: it has happened.
+func (s *sleeper) wait() error {
 	select {
 	case <-s.wake:
-		return failed(s.act.call, s.errno)
-	case <-ctx.Done():
+		return s.err
+	case <-s.ctx.Done():
 	}
 	ns := s.task.ns
 	ns.mu.Lock()
 	defer ns.mu.Unlock()
 	if s.settled {
 		<-s.wake
-		return failed(s.act.call, s.errno)
+		return s.err
 	}
-	s.over(ctx.Err())
-	return ctx.Err()
+	s.over(s.ctx.Err())
+	return s.ctx.Err()
 }

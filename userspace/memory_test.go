@@ -33,10 +33,3 @@ func TestLargeSegment(t *testing.T) {
 		t.Errorf("it has %d bytes", len(memory))
 	}
 }
-
-// TestMemfdTooLarge asks for more bytes than a file has.
-func TestMemfdTooLarge(t *testing.T) {
-	if _, err := (userspace.Memfd{}).Allocate(1 << 63); !errors.Is(err, syscall.EINVAL) {
-		t.Errorf("%v, want EINVAL", err)
-	}
-}

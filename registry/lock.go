@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"strconv"
+	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -58,11 +60,33 @@ func (r *Registry) flock(fd, how int) error {
 		return err
 	}
 	if r.Waiting != nil {
-		defer time.AfterFunc(time.Second, r.Waiting).Stop()
+		defer time.AfterFunc(time.Second, func() { r.Waiting(lockedBy(fd)) }).Stop()
 	}
 	for {
 		if err := unix.Flock(fd, how); err != unix.EINTR {
 			return err
 		}
 	}
+}
+
+// lockedBy returns the process that has locked the file, 0 if that does not
+// show; see proc_locks(5).
+func lockedBy(fd int) int {
+	var st unix.Stat_t
+	locks, err := os.ReadFile("/proc/locks")
+	if err != nil || unix.Fstat(fd, &st) != nil {
+		return 0
+	}
+	file := fmt.Sprintf("%02x:%02x:%d", unix.Major(st.Dev), unix.Minor(st.Dev), st.Ino)
+	for line := range strings.Lines(string(locks)) {
+		// 1: FLOCK ADVISORY WRITE 4242 fe:00:131 0 EOF; who waits has -> in it.
+		const kind, process, which = 1, 4, 5
+		if fields := strings.Fields(line); len(fields) > which && fields[kind] == "FLOCK" && fields[which] == file {
+			pid, err := strconv.Atoi(fields[process])
+			if err == nil {
+				return pid
+			}
+		}
+	}
+	return 0
 }

@@ -26,8 +26,9 @@ import (
 // from any goroutine, and by several processes at a time.
 type Registry struct {
 	// Waiting, unless it is nil, is called when another process has kept a
-	// method waiting for a second.
-	Waiting func()
+	// method waiting for a second. Pid is that process, 0 if that does not
+	// show.
+	Waiting func(pid int)
 
 	dir      string
 	mounted  bool  // namespaces are kept by mounts, not by processes

@@ -307,8 +307,8 @@ func TestNamesThatOthersMayWriteAreNotTrusted(t *testing.T) {
 func TestLock(t *testing.T) {
 	names := newNames(t)
 	ipctest.Must(t, names.Create("web", registry.Spec{}))
-	waiting := make(chan struct{})
-	names.Waiting = func() { close(waiting) }
+	waiting := make(chan int, 1)
+	names.Waiting = func(pid int) { waiting <- pid }
 	list(t, names) // does not wait
 
 	lock, err := os.Open(filepath.Join(dir(), ".lock"))
@@ -318,7 +318,9 @@ func TestLock(t *testing.T) {
 	list(t, names) // reads together with others
 	ipctest.Must(t, unix.Flock(int(lock.Fd()), unix.LOCK_EX))
 	listed := ipctest.Begun(func() error { _, err := names.List(); return err })
-	ipctest.Received(t, waiting)
+	if pid := ipctest.Received(t, waiting); pid != os.Getpid() {
+		t.Errorf("process %d has the lock, want this one, %d", pid, os.Getpid())
+	}
 	select {
 	case err := <-listed:
 		t.Error("it has not waited: ", err)

@@ -5,10 +5,11 @@
 // It is a state machine. An operation never blocks: one that cannot finish is
 // parked, and offered its outcome exactly once, by whoever makes that possible:
 // a sender, a removal, a timeout. The methods of [ipc.System] that sleep are a
-// thin use of that: a goroutine that waits for the offer.
+// thin use of that: a goroutine that waits for the offer, and declines it when
+// its context has ended.
 //
 //	ns := userspace.New(userspace.Options{})
-//	system := ns.Start(userspace.Credentials{})
+//	system := ns.Start(userspace.User(1000, 1000))
 //	id, err := system.Msgget(0x2a, ipc.Creat|0o600)
 package userspace
 
@@ -51,7 +52,8 @@ func (machineClock) AfterFunc(d time.Duration, f func()) func() bool {
 }
 
 // A Namespace is an IPC namespace. It shares nothing with another but what its
-// [Options] share. Its methods, and those of its tasks, may be called from any
+// [Options] share: what the kernel counts of a user in all namespaces, such as
+// the bytes of POSIX queues, is counted in each. Its methods, and those of its tasks, may be called from any
 // goroutine.
 type Namespace struct {
 	clock    Clock

@@ -86,7 +86,9 @@ func (r Request) becomeNamed(spec registry.Spec, path string) error {
 // Names returns the names of the user, and says so when it has to wait for them.
 func Names() *registry.Registry {
 	names := registry.Open()
-	names.Waiting = func() { os.Stderr.WriteString("ipcns: waiting for another ipcns to finish\n") }
+	names.Waiting = func(pid int) {
+		fmt.Fprintf(os.Stderr, "ipcns: waiting for another ipcns to finish (process %d)\n", pid)
+	}
 	return names
 }
 

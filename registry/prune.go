@@ -41,7 +41,7 @@ func (r *Registry) Prune() (removed, kept []string, err error) {
 				kept = append(kept, text)
 				continue
 			case len(inside) > 0:
-				kept = append(kept, fmt.Sprintf("%s, but %s inside it", text, are(inside)))
+				kept = append(kept, fmt.Sprintf("%s, but %s inside it; \"ipcns rm -r %s\" removes both", text, are(inside), r.shown(ns.Name)))
 				continue
 			}
 			if _, err := r.retire([]*Namespace{ns}); err != nil {

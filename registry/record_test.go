@@ -130,7 +130,7 @@ func TestPrune(t *testing.T) {
 	if got, want := fmt.Sprint(removed), fmt.Sprint([]string{"ended: " + ended.Why}); got != want {
 		t.Errorf("removed %s\n   want %s", got, want)
 	}
-	if got, want := fmt.Sprint(kept), fmt.Sprint([]string{"outer: " + outer.Why + ", but outer/alive is inside it", "unknown: " + unknown.Why}); got != want {
+	if got, want := fmt.Sprint(kept), fmt.Sprint([]string{"outer: " + outer.Why + `, but outer/alive is inside it; "ipcns rm -r outer" removes both`, "unknown: " + unknown.Why}); got != want {
 		t.Errorf("kept %s\nwant %s", got, want)
 	}
 	if got := list(t, names); got != "alive alive\nouter stale\nouter/alive alive\nunknown unknown" {

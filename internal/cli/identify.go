@@ -5,6 +5,7 @@ package cli
 import (
 	"fmt"
 	"strconv"
+	"strings"
 
 	"github.com/ipcns/ipcns"
 	"github.com/ipcns/ipcns/internal/run"
@@ -25,7 +26,7 @@ called where a command takes a namespace: init, or ipc:[INODE].`,
 			return nil
 		},
 		RunE: func(cmd *cobra.Command, args []string) error {
-			pid, err := strconv.Atoi(args[0])
+			pid, err := strconv.Atoi(strings.TrimPrefix(args[0], "pid:"))
 			if err != nil || pid <= 0 {
 				return wrongUsage("%q is no process; write its number", args[0])
 			}

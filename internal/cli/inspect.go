@@ -169,7 +169,7 @@ func (f *facts) lines() [][2]string {
 		[2]string{"shares", strings.Join(f.Share, ", ")},
 		[2]string{"holds", f.holds()},
 		[2]string{"processes", f.processes()},
-		[2]string{"inside it", strings.Join(f.Inside, ", ")},
+		[2]string{"inside it", f.inside()},
 	)
 	if f.Name != nil {
 		lines = append(lines, [2]string{"enter with", f.enterWith()})
@@ -247,6 +247,18 @@ func (f *facts) processes() string {
 		text = append(text, fmt.Sprintf("%d more", more))
 	}
 	return strings.Join(text, ", ")
+}
+
+// inside lists what is inside as the user has to write it.
+func (f *facts) inside() string {
+	var names []string
+	for _, name := range f.Inside {
+		if shown, err := displayed(name); err == nil {
+			name = shown
+		}
+		names = append(names, name)
+	}
+	return strings.Join(names, ", ")
 }
 
 // enterWith says how programs get into the namespace. Through a holder it takes

@@ -220,8 +220,8 @@ func (p *Process) Exit() { p.end(func() { p.do("Exit") }) }
 
 func (p *Process) Kill() { p.end(func() { unix.PidfdSendSignal(p.pidfd, unix.SIGKILL, nil, 0) }) }
 
-// end returns when the process is a zombie, and waited for unless its parent
-// has ended.
+// end returns when the process has been waited for: by its parent or, if that
+// has ended and this process adopts orphans, here.
 func (p *Process) end(how func()) {
 	p.ending.Do(func() {
 		how()
@@ -233,6 +233,7 @@ func (p *Process) end(how func()) {
 		}
 		<-p.gone
 		p.reap()
+		unix.Waitid(unix.P_PIDFD, p.pidfd, nil, unix.WEXITED|unix.WNOHANG, nil)
 		unix.Close(p.pidfd)
 		p.conn.Close()
 		p.descriptors.Close()

@@ -8,22 +8,46 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+
+	"golang.org/x/sys/unix"
 )
 
 // Parent returns the process that a process is a child of; see
 // proc_pid_stat(5).
 func (proc Proc) Parent(pid int) (int, error) {
-	text, err := os.ReadFile(filepath.Join(string(proc), strconv.Itoa(pid), "stat"))
+	const parent = 1
+	fields, err := proc.stat(pid, parent)
 	if err != nil {
 		return 0, err
 	}
+	return strconv.Atoi(fields[parent])
+}
+
+// StartTime returns when a process was started, in clock ticks since the start
+// of the machine; see proc_pid_stat(5). ESRCH: it has ended, though perhaps
+// nobody has waited for it.
+func (proc Proc) StartTime(pid int) (uint64, error) {
+	const state, start = 0, 19
+	fields, err := proc.stat(pid, start)
+	if err != nil || fields[state] == "Z" || fields[state] == "X" {
+		return 0, unix.ESRCH
+	}
+	return strconv.ParseUint(fields[start], 10, 64)
+}
+
+// stat returns the fields of /proc/PID/stat behind the process's name, of which
+// the last one that is wanted is there.
+func (proc Proc) stat(pid, last int) ([]string, error) {
+	text, err := os.ReadFile(filepath.Join(string(proc), strconv.Itoa(pid), "stat"))
+	if err != nil {
+		return nil, err
+	}
 	// The name may hold anything, also parentheses.
 	fields := strings.Fields(string(text[strings.LastIndexByte(string(text), ')')+1:]))
-	const parent = 1
-	if len(fields) <= parent {
-		return 0, fmt.Errorf("%s/%d/stat holds %q", proc, pid, text)
+	if len(fields) <= last {
+		return nil, fmt.Errorf("%s/%d/stat holds %q", proc, pid, text)
 	}
-	return strconv.Atoi(fields[parent])
+	return fields, nil
 }
 
 // Inode returns the inode number of the IPC namespace of a process.

@@ -28,8 +28,8 @@ func (r *Registry) Adopt(name string, pid int) error {
 		if err != nil {
 			return nil, nil, err
 		}
-		if other := identify(names, opened); other != "" {
-			return nil, nil, fmt.Errorf("the namespace of process %d has a name: %s; use that, or \"ipcns rename\"", pid, other)
+		if other := identify(names, opened); other != nil {
+			return nil, nil, fmt.Errorf("the namespace of process %d has a name: %s; use that, or \"ipcns rename\"", pid, other.Name)
 		}
 		parts, err := r.adoptable(opened, pid)
 		defer closeFiles(parts.Mount, parts.Owner, parts.User)
@@ -55,15 +55,7 @@ func (r *Registry) keepAdopted(ns *Namespace, parts launch.Parts, making string)
 			return ipc, mounts, err
 		})
 	}
-	holder, err := launch.HoldFrom(parts, r.dir)
-	if err != nil {
-		return nil, err
-	}
-	if err := ns.heldBy(holder.PID); err != nil {
-		holder.End()
-		return nil, err
-	}
-	return holder, nil
+	return ns.heldBy(launch.HoldFrom(parts, r.dir))
 }
 
 func closeFiles(files ...*os.File) {

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/ipcns/ipcns"
+	"github.com/ipcns/ipcns/host"
 	"github.com/ipcns/ipcns/internal/launch"
 	"github.com/ipcns/ipcns/internal/thread"
 	"github.com/ipcns/ipcns/ipc"
@@ -190,19 +191,24 @@ func (r *Registry) keep(ns *Namespace, spec Spec, making string, from *bare) (*l
 			return launch.Make(spec.launched(), hidden)
 		})
 	}
-	holder, err := launch.Hold(spec.launched(), r.dir)
+	return ns.heldBy(launch.Hold(spec.launched(), r.dir))
+}
+
+// heldBy records the holder that was started for the namespace, and returns it,
+// or ends it if that fails.
+func (ns *Namespace) heldBy(holder *launch.Holder, err error) (*launch.Holder, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := ns.heldBy(holder.PID); err != nil {
+	if err := ns.recordHolder(holder.PID); err != nil {
 		holder.End()
 		return nil, err
 	}
 	return holder, nil
 }
 
-func (ns *Namespace) heldBy(pid int) error {
-	start, err := startTime(pid)
+func (ns *Namespace) recordHolder(pid int) error {
+	start, err := host.Proc("/proc").StartTime(pid)
 	if err != nil {
 		return fmt.Errorf("process %d, which was to keep the namespace, has ended at once", pid)
 	}

@@ -85,23 +85,32 @@ func (r *Registry) OpenNamespace(name string) (opened *ipcns.Namespace, err erro
 
 // Identify returns the name of a namespace, "" if it has none here.
 func (r *Registry) Identify(ns *ipcns.Namespace) (string, error) {
+	named, err := r.Named(ns)
+	if named == nil {
+		return "", err
+	}
+	return named.Name, nil
+}
+
+// Named returns what is recorded of a namespace, nil if it has no name here.
+func (r *Registry) Named(ns *ipcns.Namespace) (*Namespace, error) {
 	if !r.mayHaveName(ns.Inode()) {
-		return "", nil
+		return nil, nil
 	}
 	names, err := r.List()
 	if err != nil {
-		return "", err
+		return nil, err
 	}
 	return identify(names, ns), nil
 }
 
-func identify(names []*Namespace, ns *ipcns.Namespace) string {
+func identify(names []*Namespace, ns *ipcns.Namespace) *Namespace {
 	for _, named := range names {
 		if named.State == Alive && named.describes(ns) {
-			return named.Name
+			return named
 		}
 	}
-	return ""
+	return nil
 }
 
 // Current returns the name of the namespace that the caller is in, "" if it

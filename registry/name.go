@@ -98,8 +98,8 @@ func (r *Registry) shown(full string) string {
 	}
 	err = r.atHome(func() error {
 		names, err := r.below("")
-		if err == nil {
-			full = Shown(identify(names, own), full)
+		if current := identify(names, own); current != nil {
+			full = Shown(current.Name, full)
 		}
 		return err
 	})

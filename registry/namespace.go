@@ -9,11 +9,11 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"time"
 
 	"github.com/ipcns/ipcns"
+	"github.com/ipcns/ipcns/host"
 	"golang.org/x/sys/unix"
 )
 
@@ -184,7 +184,7 @@ func (ns *Namespace) open(dir string) (*ipcns.Namespace, error) {
 	return opened, nil
 }
 
-// isIn reports whether the namespace is the one that was recorded.
+// describes reports whether a namespace is the one that was recorded.
 func (ns *Namespace) describes(opened *ipcns.Namespace) bool {
 	id, err := opened.ID()
 	return opened.Inode() == ns.Inode && (err != nil || ns.ID == 0 || id == ns.ID)
@@ -194,27 +194,11 @@ func (h *Holder) namespace(kind string) string { return fmt.Sprintf("/proc/%d/ns
 
 // alive returns nil if the process is the one that was recorded.
 func (h *Holder) alive() error {
-	start, err := startTime(h.PID)
+	start, err := host.Proc("/proc").StartTime(h.PID)
 	if err == nil && start == h.Start {
 		return nil
 	}
 	return fmt.Errorf("process %d, which kept it, has ended", h.PID)
-}
-
-// startTime returns when a process was started; see proc_pid_stat(5). ESRCH:
-// it has ended, though perhaps nobody has waited for it.
-func startTime(pid int) (uint64, error) {
-	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
-	if err != nil {
-		return 0, unix.ESRCH
-	}
-	// The name may hold anything, also parentheses.
-	fields := strings.Fields(string(text[strings.LastIndexByte(string(text), ')')+1:]))
-	const state, start = 0, 19
-	if len(fields) <= start || fields[state] == "Z" || fields[state] == "X" {
-		return 0, unix.ESRCH
-	}
-	return strconv.ParseUint(fields[start], 10, 64)
 }
 
 func bootID() (string, error) {

@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strconv"
 
+	"github.com/ipcns/ipcns/host"
 	"github.com/ipcns/ipcns/internal/launch"
 	"golang.org/x/sys/unix"
 )
@@ -177,7 +178,7 @@ func (r *Registry) holders() (holders []*Holder, err error) {
 		if err != nil || unix.Stat(filepath.Dir(file), &st) != nil || int(st.Uid) != os.Geteuid() {
 			continue
 		}
-		if start, err := startTime(pid); err == nil {
+		if start, err := host.Proc("/proc").StartTime(pid); err == nil {
 			holders = append(holders, &Holder{pid, start})
 		}
 	}

@@ -19,6 +19,7 @@ import (
 	"path/filepath"
 	"syscall"
 
+	"github.com/ipcns/ipcns/internal/sys"
 	"golang.org/x/sys/unix"
 )
 
@@ -59,7 +60,7 @@ func Open() *Registry {
 	var st unix.Stat_t
 	// Root in a user namespace of an ordinary user does not own /run.
 	if os.Geteuid() == 0 && unix.Stat(filepath.Dir(rootDir), &st) == nil && st.Uid == 0 {
-		return &Registry{dir: rootDir, mounted: mayMount()}
+		return &Registry{dir: rootDir, mounted: sys.Capable(unix.CAP_SYS_ADMIN)}
 	}
 	base := os.Getenv("XDG_RUNTIME_DIR")
 	if base == "" {
@@ -69,13 +70,6 @@ func Open() *Registry {
 		return &Registry{unplaced: fmt.Errorf("there is no place for names, since XDG_RUNTIME_DIR is %q; set it to an absolute path", base)}
 	}
 	return &Registry{dir: filepath.Join(base, "ipcns")}
-}
-
-// mayMount reports whether the process has CAP_SYS_ADMIN.
-func mayMount() bool {
-	header := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
-	var sets [2]unix.CapUserData
-	return unix.Capget(&header, &sets[0]) == nil && sets[0].Effective&(1<<unix.CAP_SYS_ADMIN) != 0
 }
 
 func (r *Registry) path(elements ...string) string {

@@ -147,18 +147,15 @@ func look(reference string) (looked, error) {
 	if err != nil {
 		return looked{}, err
 	}
-	ns := looked{opened, &registry.Namespace{State: registry.Alive, Inode: opened.Inode()}}
-	names, err := run.Names().List()
+	named, err := run.Names().Named(opened)
 	if err != nil {
 		opened.Close()
 		return looked{}, err
 	}
-	for _, named := range names {
-		if named.State == registry.Alive && named.Inode == opened.Inode() {
-			ns.named = named
-		}
+	if named == nil {
+		named = &registry.Namespace{State: registry.Alive, Inode: opened.Inode()}
 	}
-	return ns, nil
+	return looked{opened, named}, nil
 }
 
 // pids returns the processes in the namespace.

@@ -17,6 +17,7 @@ import (
 	"strconv"
 	"syscall"
 
+	"github.com/ipcns/ipcns/internal/sys"
 	"github.com/ipcns/ipcns/ipc"
 	"golang.org/x/sys/unix"
 )
@@ -74,12 +75,7 @@ func (ns Namespace) direct() bool {
 	if os.Geteuid() != 0 && (ns.Root || len(ns.Limits) > 0) {
 		return false
 	}
-	header := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
-	var sets [2]unix.CapUserData
-	if err := unix.Capget(&header, &sets[0]); err != nil {
-		return false
-	}
-	return sets[0].Effective&(1<<unix.CAP_SYS_ADMIN) != 0
+	return sys.Capable(unix.CAP_SYS_ADMIN)
 }
 
 // execute becomes p. A file without a format that the kernel knows is a

@@ -245,7 +245,7 @@ func (f *fields) attachment(a *attachment) {
 	f.flag("read_only", &a.readOnly)
 }
 
-func (f *fields) descriptor(inode *uint64, d *mqd) {
+func (f *fields) descriptor(inode *uint64, d *Mqd) {
 	number(f, "inode", inode, 1, math.MaxInt64)
 	number(f, "access", &d.access, 0, accessMode)
 	f.flag("nonblock", d.nonblock)
@@ -296,7 +296,7 @@ var headerLine = sync.OnceValue(func() []byte {
 	describe(tagUndo, "what the process gives back", func(f *fields) { f.undo(&id, &content) })
 	describe(tagCreated, "segment that the process has created", func(f *fields) { f.created(&id) })
 	describe(tagAttachment, "attachment of the process", func(f *fields) { f.attachment(&attachment{}) })
-	describe(tagDescriptor, "message queue descriptor of the process", func(f *fields) { f.descriptor(&word, &mqd{nonblock: new(bool)}) })
+	describe(tagDescriptor, "message queue descriptor of the process", func(f *fields) { f.descriptor(&word, &Mqd{nonblock: new(bool)}) })
 	describe(tagEnd, "end", func(f *fields) { f.end(&word, &word) })
 	line, err := json.Marshal(header{formatName, formatVersion, records})
 	if err != nil {

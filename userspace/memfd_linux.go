@@ -6,26 +6,46 @@ import "golang.org/x/sys/unix"
 // see memfd_create(2). Each mapping is one of its own, with its protection.
 type Memfd struct{}
 
+// MemfdName is the name of all of them; see memfd_create(2).
+const MemfdName = "SYSV"
+
 // Allocate implements [Memory].
 func (Memfd) Allocate(bytes uint64) (SegmentMemory, error) {
-	fd, err := unix.MemfdCreate("segment", unix.MFD_CLOEXEC|unix.MFD_NOEXEC_SEAL)
+	fd, err := unix.MemfdCreate(MemfdName, unix.MFD_CLOEXEC|unix.MFD_ALLOW_SEALING|unix.MFD_NOEXEC_SEAL)
 	if err == unix.EINVAL { // before Linux 6.3, which has MFD_NOEXEC_SEAL
-		fd, err = unix.MemfdCreate("segment", unix.MFD_CLOEXEC)
+		fd, err = unix.MemfdCreate(MemfdName, unix.MFD_CLOEXEC|unix.MFD_ALLOW_SEALING)
 	}
 	if err != nil {
 		return nil, err
 	}
-	if err := unix.Ftruncate(fd, int64(bytes)); err != nil {
+	if err := prepare(fd, bytes); err != nil {
 		unix.Close(fd)
 		return nil, err
 	}
-	return &memfd{fd, int(bytes)}, nil
+	return &MemfdSegment{fd, int(bytes)}, nil
 }
 
-type memfd struct{ fd, size int }
+// prepare gives a memfd its size for good: a process that cut it would end
+// others with SIGBUS. Who has it to read may not open it to write.
+func prepare(fd int, bytes uint64) error {
+	if err := unix.Ftruncate(fd, int64(bytes)); err != nil {
+		return err
+	}
+	if err := unix.Fchmod(fd, 0o600); err != nil {
+		return err
+	}
+	_, err := unix.FcntlInt(uintptr(fd), unix.F_ADD_SEALS, unix.F_SEAL_SHRINK|unix.F_SEAL_GROW|unix.F_SEAL_SEAL)
+	return err
+}
+
+// MemfdSegment is the memory of a segment of [Memfd].
+type MemfdSegment struct{ fd, size int }
+
+// FD returns the memfd, which is closed when the segment ends.
+func (m *MemfdSegment) FD() int { return m.fd }
 
 // Map implements [SegmentMemory].
-func (m *memfd) Map(readOnly bool) ([]byte, error) {
+func (m *MemfdSegment) Map(readOnly bool) ([]byte, error) {
 	protection := unix.PROT_READ
 	if !readOnly {
 		protection |= unix.PROT_WRITE
@@ -34,7 +54,7 @@ func (m *memfd) Map(readOnly bool) ([]byte, error) {
 }
 
 // Unmap implements [SegmentMemory].
-func (m *memfd) Unmap(mapping []byte) error { return unix.Munmap(mapping) }
+func (m *MemfdSegment) Unmap(mapping []byte) error { return unix.Munmap(mapping) }
 
 // Free implements [SegmentMemory].
-func (m *memfd) Free() error { return unix.Close(m.fd) }
+func (m *MemfdSegment) Free() error { return unix.Close(m.fd) }

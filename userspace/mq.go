@@ -80,10 +80,13 @@ func (q *mqueue) put(priority uint, text []byte) {
 	q.bytes += uint64(len(text))
 }
 
-// take takes out the first message of the highest priority.
+// first returns the first message of the highest priority.
+func (q *mqueue) first() *message { return q.order.first().messages.first.value }
+
+// take takes the first message out.
 func (q *mqueue) take(buffer []byte) (n int, priority uint) {
+	m := q.first()
 	l := q.order.first()
-	m := l.messages.first.value
 	m.inLane.remove()
 	if l.messages.n == 0 {
 		q.order.remove(l)
@@ -99,10 +102,10 @@ func (q *mqueue) take(buffer []byte) (n int, priority uint) {
 
 // send gives a message to who sleeps for one, or puts it into the queue, which
 // may have to be told (SEMANTICS A.7.9, A.7.13).
-func (q *mqueue) send(priority uint, text []byte) {
+func (q *mqueue) send(sender *Task, priority uint, text []byte) {
 	for q.receivers.first != nil {
 		r := q.receivers.first.value
-		if r.declines() {
+		if !r.takes(Outcome{Priority: priority, Message: text}) {
 			continue
 		}
 		r.n, r.priority = copy(r.text, text), priority
@@ -111,7 +114,7 @@ func (q *mqueue) send(priority uint, text []byte) {
 	}
 	q.put(priority, text)
 	if q.attr.Curmsgs == 1 && q.notify != nil {
-		q.notify.fire()
+		q.notify.fire(sender)
 	}
 }
 
@@ -120,7 +123,7 @@ func (q *mqueue) send(priority uint, text []byte) {
 func (q *mqueue) admit() {
 	for q.senders.first != nil {
 		s := q.senders.first.value
-		if s.declines() {
+		if !s.takes(Outcome{}) {
 			continue
 		}
 		q.put(s.priority, s.text)
@@ -171,7 +174,7 @@ func (t *Task) MqOpen(name string, flags int, mode uint32, attr *ipc.MqAttr) (_ 
 	return d, nil
 }
 
-func (t *Task) mqOpen(name string, flags int, mode uint32, attr *ipc.MqAttr) (*mqd, syscall.Errno) {
+func (t *Task) mqOpen(name string, flags int, mode uint32, attr *ipc.MqAttr) (*Mqd, syscall.Errno) {
 	if t.ended {
 		return nil, syscall.ESRCH
 	}

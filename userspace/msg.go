@@ -179,12 +179,13 @@ type receiver struct {
 	queue    *queue
 	waits    node[*receiver]
 	selector selector
-	text     []byte // where the message goes
+	text     []byte // where the message goes, if no caller takes it
+	size     int    // what the receiver has room for
 	cut      bool   // a message may be cut
 	typ      int64  // of the message
 	n        int    // bytes of it
 	nextFree *receiver
-	leave    func()
+	leave    func() // stopWaiting
 }
 
 // A sender is a msgsnd that sleeps.
@@ -243,11 +244,12 @@ func (q *queue) deliver(t *Task, typ int64, text []byte) {
 			q.put(typ, text)
 			return
 		}
-		if r.declines() {
+		n := min(len(text), r.size)
+		if len(text) > r.size && !r.cut {
+			r.settle(syscall.E2BIG)
 			continue
 		}
-		if len(text) > len(r.text) && !r.cut {
-			r.settle(syscall.E2BIG)
+		if !r.takes(Outcome{Type: typ, Message: text[:n]}) {
 			continue
 		}
 		r.typ, r.n = typ, copy(r.text, text)
@@ -263,11 +265,14 @@ func (q *queue) admit() {
 	for n := q.senders.first; n != nil; {
 		s := n.value
 		n = n.next
-		if !q.fits(len(s.text)) || s.declines() {
+		if !q.fits(len(s.text)) {
 			continue
 		}
 		if !s.task.may(&q.ds.Perm, mayWrite) {
 			s.settle(syscall.EACCES)
+			continue
+		}
+		if !s.takes(Outcome{}) {
 			continue
 		}
 		q.deliver(s.task, s.typ, s.text)
@@ -298,19 +303,25 @@ func (t *Task) Msgsnd(ctx context.Context, id int, typ int64, text []byte, flags
 	}
 	ns := t.ns
 	b := t.begin(act{call: "msgsnd", id: id})
-	errno := t.trySend(id, typ, text)
+	errno := t.trySend(nil, id, typ, text)
 	if errno != syscall.EAGAIN || flags&ipc.NoWait != 0 {
 		return b.done(errno)
 	}
 	s := &sender{typ: typ, text: text}
-	s.waits.value = s
-	s.park(ctx, t, b.act, s.waits.remove)
-	ns.queues.find(id).senders.push(&s.waits)
+	t.parkSender(ctx, b.act, s)
 	ns.mu.Unlock()
 	return s.wait()
 }
 
-func (t *Task) trySend(id int, typ int64, text []byte) syscall.Errno {
+// parkSender parks a msgsnd of the queue that the act is on.
+func (t *Task) parkSender(ctx context.Context, a act, s *sender) {
+	s.waits.value = s
+	s.park(ctx, t, a, s.waits.remove)
+	t.ns.queues.find(a.id).senders.push(&s.waits)
+}
+
+// trySend sends, if there is room. The caller, if there is one, is asked first.
+func (t *Task) trySend(c Caller, id int, typ int64, text []byte) syscall.Errno {
 	ns := t.ns
 	if uint64(len(text)) > ns.limits.Msgmax || typ < 1 {
 		return syscall.EINVAL
@@ -321,6 +332,9 @@ func (t *Task) trySend(id int, typ int64, text []byte) syscall.Errno {
 	}
 	if !q.fits(len(text)) {
 		return syscall.EAGAIN
+	}
+	if c != nil && !c.Take(Outcome{}) {
+		return declined
 	}
 	q.deliver(t, typ, text)
 	return 0
@@ -334,16 +348,21 @@ func (t *Task) Msgrcv(ctx context.Context, id int, typ int64, text []byte, flags
 	ns := t.ns
 	b := t.begin(act{call: "msgrcv", id: id})
 	wanted := selector{typ, flags&ipc.MsgExcept != 0}
-	q, got, n, errno := t.tryReceive(id, wanted, text, flags)
-	if errno != syscall.ENOMSG || flags&ipc.NoWait != 0 {
-		return got, n, b.done(errno)
+	q, m, n, errno := t.tryReceive(id, wanted, len(text), flags)
+	if errno == 0 {
+		got := m.typ
+		copy(text, m.text[:n])
+		t.took(q, m)
+		return got, n, b.done(0)
 	}
-	r := ns.newReceiver(q, wanted, text, flags&ipc.MsgNoError != 0)
-	r.park(ctx, t, b.act, r.leave)
-	q.receivers(wanted).push(&r.waits)
+	if errno != syscall.ENOMSG || flags&ipc.NoWait != 0 {
+		return 0, 0, b.done(errno)
+	}
+	r := ns.newReceiver(text)
+	t.parkReceiver(ctx, b.act, r, q, wanted, flags)
 	ns.mu.Unlock()
 	err := r.wait()
-	got, n = r.typ, r.n
+	got, n := r.typ, r.n
 	ns.freeReceiver(r)
 	if err != nil {
 		return 0, 0, err
@@ -351,84 +370,94 @@ func (t *Task) Msgrcv(ctx context.Context, id int, typ int64, text []byte, flags
 	return got, n, nil
 }
 
-func (t *Task) tryReceive(id int, wanted selector, text []byte, flags int) (q *queue, typ int64, n int, errno syscall.Errno) {
+// tryReceive finds the message that a receiver with that much room gets, and how
+// much of it. With MSG_COPY the message is one that stays, and there is no queue.
+func (t *Task) tryReceive(id int, wanted selector, size, flags int) (q *queue, m *message, n int, errno syscall.Errno) {
 	if flags&ipc.MsgCopy != 0 {
-		typ, n, errno = t.copyMessage(id, wanted.typ, text, flags)
-		return nil, typ, n, errno
+		m, n, errno = t.messageAt(id, wanted.typ, size, flags)
+		return nil, m, n, errno
 	}
 	if q, errno = accessible(t, &t.ns.queues, id, mayRead); errno != 0 {
-		return nil, 0, 0, errno
+		return nil, nil, 0, errno
 	}
-	m := q.first(wanted)
-	if m == nil {
-		return q, 0, 0, syscall.ENOMSG
+	if m = q.first(wanted); m == nil {
+		return q, nil, 0, syscall.ENOMSG
 	}
-	typ, n, errno = t.take(q, m, text, flags)
-	return q, typ, n, errno
+	if len(m.text) > size && flags&ipc.MsgNoError == 0 {
+		return nil, nil, 0, syscall.E2BIG
+	}
+	return q, m, min(len(m.text), size), 0
 }
 
-// take receives a message that is in the queue.
-func (t *Task) take(q *queue, m *message, text []byte, flags int) (int64, int, syscall.Errno) {
-	if len(m.text) > len(text) && flags&ipc.MsgNoError == 0 {
-		return 0, 0, syscall.E2BIG
+// took is the end of a receive: the message leaves the queue, if it is to.
+func (t *Task) took(q *queue, m *message) {
+	if q == nil {
+		return
 	}
-	typ, n := m.typ, copy(text, m.text)
 	q.drop(m)
 	q.ds.Lrpid, q.ds.Rtime = int32(t.pid), q.ns.seconds()
 	q.admit()
-	return typ, n, 0
 }
 
-func (ns *Namespace) newReceiver(q *queue, s selector, text []byte, cut bool) *receiver {
+// parkReceiver parks a msgrcv.
+func (t *Task) parkReceiver(ctx context.Context, a act, r *receiver, q *queue, s selector, flags int) {
+	r.queue, r.selector, r.cut = q, s, flags&ipc.MsgNoError != 0
+	r.park(ctx, t, a, r.leave)
+	q.receivers(s).push(&r.waits)
+}
+
+func (ns *Namespace) newReceiver(text []byte) *receiver {
 	r := ns.freeReceivers
 	if r == nil {
 		r = &receiver{}
 		r.waits.value = r
-		r.leave = func() {
-			r.waits.remove()
-			if l := r.queue.exactType[r.selector.typ]; l != nil && l.n == 0 {
-				delete(r.queue.exactType, r.selector.typ)
-			}
-		}
+		r.leave = r.stopWaiting
 	} else {
 		ns.freeReceivers = r.nextFree
 	}
-	r.queue, r.selector, r.text, r.cut = q, s, text, cut
+	r.text, r.size = text, len(text)
 	return r
+}
+
+func (r *receiver) stopWaiting() {
+	r.waits.remove()
+	if l := r.queue.exactType[r.selector.typ]; l != nil && l.n == 0 {
+		delete(r.queue.exactType, r.selector.typ)
+	}
 }
 
 func (ns *Namespace) freeReceiver(r *receiver) {
 	ns.mu.Lock()
 	defer ns.mu.Unlock()
-	r.text, r.queue, r.task, r.ctx = nil, nil, nil, nil
+	r.text, r.queue, r.task, r.ctx, r.caller = nil, nil, nil, nil, nil
 	r.nextFree = ns.freeReceivers
 	ns.freeReceivers = r
 }
 
-// copyMessage is msgrcv with MSG_COPY (SEMANTICS A.4.5).
-func (t *Task) copyMessage(id int, position int64, text []byte, flags int) (int64, int, syscall.Errno) {
+// messageAt is msgrcv with MSG_COPY (SEMANTICS A.4.5).
+func (t *Task) messageAt(id int, position int64, size, flags int) (*message, int, syscall.Errno) {
 	if flags&ipc.MsgExcept != 0 || flags&ipc.NoWait == 0 {
-		return 0, 0, syscall.EINVAL
+		return nil, 0, syscall.EINVAL
 	}
 	q, errno := accessible(t, &t.ns.queues, id, mayRead)
 	if errno != 0 {
-		return 0, 0, errno
+		return nil, 0, errno
 	}
 	if position < 0 || position >= int64(q.messages.n) {
-		return 0, 0, syscall.ENOMSG
+		return nil, 0, syscall.ENOMSG
 	}
 	n := q.messages.first
 	for range position {
 		n = n.next
 	}
 	m := n.value
-	if len(m.text) > len(text) && flags&ipc.MsgNoError == 0 {
-		return 0, 0, syscall.E2BIG
+	if len(m.text) > size && flags&ipc.MsgNoError == 0 {
+		return nil, 0, syscall.E2BIG
 	}
-	if uint64(len(m.text)) > min(uint64(len(text)), t.ns.limits.Msgmax) {
-		return 0, 0, syscall.EINVAL
+	if uint64(len(m.text)) > min(uint64(size), t.ns.limits.Msgmax) {
+		return nil, 0, syscall.EINVAL
 	}
-	return m.typ, copy(text, m.text), 0
+	return m, len(m.text), 0
 }
 
 // MsgctlStat is IPC_STAT of msgctl(2).

@@ -501,7 +501,7 @@ func (x *restorer) addAttachment() error {
 
 func (x *restorer) addDescriptor() error {
 	var inode uint64
-	d := &mqd{task: x.task, nonblock: new(bool)}
+	d := &Mqd{task: x.task, nonblock: new(bool)}
 	x.f.descriptor(&inode, d)
 	if err := x.f.all(); err != nil {
 		return err

@@ -62,11 +62,22 @@ func (o *operation) try() syscall.Errno {
 			return errno
 		}
 	}
+	return 0
+}
+
+// done notes that the operation has been done.
+func (o *operation) done() {
 	for _, sop := range o.sops {
 		o.set.sems[sop.Num].pid = o.task.pid
 	}
 	o.set.ds.Otime = o.set.ns.seconds()
-	return 0
+}
+
+// undone takes an operation back that nobody has taken.
+func (o *operation) undone() {
+	for _, sop := range slices.Backward(o.sops) {
+		o.takeBack(sop)
+	}
 }
 
 func (o *operation) do(sop ipc.Sembuf) syscall.Errno {
@@ -162,12 +173,16 @@ func (s *set) separate() {
 // again tries an operation that sleeps, and settles it if that decides. It
 // reports whether the operation was done.
 func (o *operation) again() bool {
-	if o.declines() {
-		return false
-	}
 	errno := o.try()
 	if errno == syscall.EAGAIN && o.mayWait() {
 		return false
+	}
+	if errno == 0 {
+		if !o.takes(Outcome{}) {
+			o.undone()
+			return false
+		}
+		o.done()
 	}
 	o.settle(errno)
 	return errno == 0
@@ -303,12 +318,20 @@ func (t *Task) semop(ctx context.Context, call string, id int, sops []ipc.Sembuf
 	}
 	b := t.begin(act{call: call, id: id})
 	var o operation
-	errno := t.trySemop(&o, id, sops, timeout)
-	if errno != syscall.EAGAIN || !o.mayWait() || timeout == 0 {
+	errno := t.trySemop(nil, &o, id, sops, timeout)
+	if !o.sleeps(errno, timeout) {
 		return b.done(errno)
 	}
 	asleep := o // only one that sleeps outlives this call
-	return asleep.sleep(ctx, b.act, timeout)
+	stop := asleep.sleep(ctx, b.act, timeout)
+	t.ns.mu.Unlock()
+	defer stop()
+	return asleep.sleeper.wait()
+}
+
+// sleeps reports whether the operation is to be parked, after its first try.
+func (o *operation) sleeps(errno syscall.Errno, timeout time.Duration) bool {
+	return errno == syscall.EAGAIN && o.mayWait() && timeout != 0
 }
 
 func maySleep(sops []ipc.Sembuf) bool {
@@ -320,8 +343,9 @@ func maySleep(sops []ipc.Sembuf) bool {
 	return false
 }
 
-// trySemop readies the operation and tries it, for the first time.
-func (t *Task) trySemop(o *operation, id int, sops []ipc.Sembuf, timeout time.Duration) syscall.Errno {
+// trySemop readies the operation and tries it, for the first time. The caller,
+// if there is one, is asked before it counts as done.
+func (t *Task) trySemop(c Caller, o *operation, id int, sops []ipc.Sembuf, timeout time.Duration) syscall.Errno {
 	ns := t.ns
 	switch {
 	case t.ended:
@@ -353,26 +377,29 @@ func (t *Task) trySemop(o *operation, id int, sops []ipc.Sembuf, timeout time.Du
 		return syscall.EACCES
 	}
 	o.task, o.set, o.sops, o.alters = t, s, sops, wanted == mayWrite
-	errno := o.try()
-	if errno == 0 && o.alters {
+	if errno := o.try(); errno != 0 {
+		return errno
+	}
+	if c != nil && !c.Take(Outcome{}) {
+		o.undone()
+		return declined
+	}
+	o.done()
+	if o.alters {
 		s.update(sops)
 	}
-	return errno
+	return 0
 }
 
-// sleep parks the operation, gives the lock back, and waits.
-func (o *operation) sleep(ctx context.Context, a act, timeout time.Duration) error {
-	ns := o.set.ns
+// sleep parks the operation. Its timer is to be stopped when it has ended.
+func (o *operation) sleep(ctx context.Context, a act, timeout time.Duration) (stop func() bool) {
 	o.waits.value = o
 	o.park(ctx, o.task, a, o.leave)
 	o.wait()
-	stop := func() bool { return true }
-	if timeout != forever {
-		stop = ns.clock.AfterFunc(timeout, o.expire)
+	if timeout == forever {
+		return func() bool { return true }
 	}
-	ns.mu.Unlock()
-	defer stop()
-	return o.sleeper.wait()
+	return o.set.ns.clock.AfterFunc(timeout, o.expire)
 }
 
 // expire ends an operation whose time is over.
@@ -380,7 +407,7 @@ func (o *operation) expire() {
 	ns := o.set.ns
 	ns.mu.Lock()
 	defer ns.mu.Unlock()
-	if !o.settled && o.waits.in != nil {
+	if !o.settled {
 		o.settle(syscall.EAGAIN)
 	}
 }
@@ -496,6 +523,18 @@ func (t *Task) SemctlGetall(id int) (_ []uint16, err error) {
 func (t *Task) SemctlSetall(id int, values []uint16) (err error) {
 	defer t.begin(act{call: "semctl(SETALL)", id: id}).end(&err)
 	return outcome(t.setall(id, values))
+}
+
+// SemctlSettable returns how many values SETALL of a set takes, if the task may
+// set them. That is what semctl(2) looks at before it reads the values.
+func (t *Task) SemctlSettable(id int) (nsems int, err error) {
+	t.ns.mu.Lock()
+	defer t.ns.mu.Unlock()
+	s := t.ns.sets.find(id)
+	if errno := allowed(t, s, mayWrite); errno != 0 {
+		return 0, failed("semctl(SETALL)", errno)
+	}
+	return len(s.sems), nil
 }
 
 func (t *Task) setall(id int, values []uint16) syscall.Errno {

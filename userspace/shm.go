@@ -106,7 +106,7 @@ func (t *Task) shmget(key ipc.Key, size uint64, flags int) (*segment, syscall.Er
 	}
 	memory, err := ns.memory.Allocate(pages * page)
 	if err != nil {
-		return nil, errnoOf(err)
+		return nil, syscall.ENOMEM
 	}
 	s = &segment{ns: ns, memory: memory}
 	s.made.value = s
@@ -141,24 +141,77 @@ func (t *Task) shmat(id int, addr uintptr, flags int) ([]byte, syscall.Errno) {
 	if addr != 0 || flags&ipc.ShmRemap != 0 {
 		return nil, syscall.EINVAL
 	}
-	wanted := uint32(mayRead | mayWrite)
-	readOnly := flags&ipc.ShmRdonly != 0
-	if readOnly {
-		wanted = mayRead
-	}
-	if flags&ipc.ShmExec != 0 {
-		wanted |= mayExecute
-	}
-	s, errno := accessible(t, &t.ns.segments, id, wanted)
+	s, errno := t.attachable(id, flags)
 	if errno != 0 {
 		return nil, errno
 	}
-	memory, err := t.attach(s, readOnly)
+	memory, err := t.attach(s, flags&ipc.ShmRdonly != 0)
 	if err != nil {
 		return nil, errnoOf(err)
 	}
 	s.attach(t.process)
 	return memory, 0
+}
+
+// attachable returns a segment that the task may attach with those flags.
+func (t *Task) attachable(id, flags int) (*segment, syscall.Errno) {
+	wanted := uint32(mayRead | mayWrite)
+	if flags&ipc.ShmRdonly != 0 {
+		wanted = mayRead
+	}
+	if flags&ipc.ShmExec != 0 {
+		wanted |= mayExecute
+	}
+	return accessible(t, &t.ns.segments, id, wanted)
+}
+
+// ShmatElsewhere is shmat(2) of a process whose memory is not this process's:
+// attach puts the memory there, and may not call the namespace. What comes of
+// the mapping later is told by [Namespace.SetNattch].
+func (t *Task) ShmatElsewhere(id, flags int, attach func(memory SegmentMemory, bytes uint64) error) (err error) {
+	defer t.begin(act{call: "shmat", id: id}).end(&err)
+	s, errno := t.attachable(id, flags)
+	if errno != 0 {
+		return errno
+	}
+	if err := attach(s.memory, s.pages()*page); err != nil {
+		return err
+	}
+	s.attach(t.process)
+	return nil
+}
+
+// HasEnding reports whether a segment ends with its last mapping.
+func (ns *Namespace) HasEnding() bool {
+	ns.mu.Lock()
+	defer ns.mu.Unlock()
+	for s := range ns.segments.all() {
+		if s.ds.Nattch > 0 && (s.ds.Perm.Mode&ipc.ShmDest != 0 || ns.limits.ShmRmidForced != 0) {
+			return true
+		}
+	}
+	return false
+}
+
+// SetNattch tells how many mappings a segment has, where [Task.ShmatElsewhere]
+// has made them, and the process that has changed that. A segment that was
+// removed ends with the last one.
+func (ns *Namespace) SetNattch(id int, nattch uint64, pid int) {
+	ns.mu.Lock()
+	defer ns.mu.Unlock()
+	s := ns.segments.find(id)
+	if s == nil || s.ds.Nattch == nattch {
+		return
+	}
+	if s.ds.Lpid = int32(pid); nattch > s.ds.Nattch {
+		s.ds.Atime = ns.seconds()
+	} else {
+		s.ds.Dtime = ns.seconds()
+	}
+	s.ds.Nattch = nattch
+	if s.ds.Perm.Mode&ipc.ShmDest != 0 || ns.limits.ShmRmidForced != 0 {
+		s.destroyIfUnattached()
+	}
 }
 
 // attach maps a segment for the process.

@@ -70,7 +70,7 @@ type process struct {
 	ended  bool
 	undos  list[*undo] // the one that was used last comes first
 	mapped map[*byte]*attachments
-	open   list[*mqd]
+	open   list[*Mqd]
 	asleep list[*sleeper]
 	made   list[*segment] // what it has created
 	of     node[*process] // in the namespace's list, until it ends
@@ -86,6 +86,15 @@ func (ns *Namespace) Start(who Credentials) *Task {
 	return ns.start(who)
 }
 
+// StartPID is [Namespace.Start] of a process that has a pid already, which no
+// other process of the namespace has.
+func (ns *Namespace) StartPID(pid int, who Credentials) *Task {
+	ns.mu.Lock()
+	defer ns.mu.Unlock()
+	ns.nextPID = max(ns.nextPID, pid+1)
+	return ns.newProcess(pid, who)
+}
+
 func (ns *Namespace) start(who Credentials) *Task {
 	pid := ns.nextPID
 	ns.nextPID++
@@ -96,7 +105,11 @@ func (ns *Namespace) newProcess(pid int, who Credentials) *Task {
 	who.Groups = slices.Clone(who.Groups)
 	p := &process{ns: ns, pid: pid, mapped: map[*byte]*attachments{}, threads: 1}
 	p.of.value = p
-	ns.processes.push(&p.of)
+	at := ns.processes.last
+	for at != nil && at.value.pid > pid {
+		at = at.prev
+	}
+	ns.processes.insertAfter(at, &p.of)
 	return &Task{who, pid, p}
 }
 
@@ -108,6 +121,24 @@ func (t *Task) Thread() *Task {
 	t.ns.nextPID++
 	t.threads++
 	return &Task{t.Credentials, tid, t.process}
+}
+
+// ThreadTID is [Task.Thread] of a thread that has an id already.
+func (t *Task) ThreadTID(tid int) *Task {
+	t.ns.mu.Lock()
+	defer t.ns.mu.Unlock()
+	t.threads++
+	return &Task{t.Credentials, tid, t.process}
+}
+
+// With returns the thread as one with other credentials.
+func (t *Task) With(who Credentials) *Task { return &Task{who, t.tid, t.process} }
+
+// Leave ends a thread. The last one of a process ends with [Task.Exit].
+func (t *Task) Leave() {
+	t.ns.mu.Lock()
+	defer t.ns.mu.Unlock()
+	t.threads--
 }
 
 // Fork starts a child of the task's process. It has attached what that has
@@ -126,7 +157,7 @@ func (t *Task) Fork() *Task {
 		}
 	}
 	for n := t.open.first; n != nil; n = n.next {
-		d := &mqd{task: child, queue: n.value.queue, access: n.value.access, nonblock: n.value.nonblock}
+		d := &Mqd{task: child, queue: n.value.queue, access: n.value.access, nonblock: n.value.nonblock}
 		d.join()
 	}
 	return child

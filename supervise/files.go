@@ -1,0 +1,141 @@
+//go:build linux
+
+package supervise
+
+import (
+	"fmt"
+	"os"
+	"path"
+	"strings"
+	"syscall"
+
+	"github.com/ipcns/ipcns/internal/procfile"
+	"github.com/ipcns/ipcns/internal/sys"
+	"golang.org/x/sys/unix"
+)
+
+// atCwd is AT_FDCWD in a register.
+const atCwd = ^uint64(99)
+
+// open is open(2), which newer machines do without.
+func (c *call) open() {
+	c.openPath(int32(unix.AT_FDCWD), c.args[0], func() (uint64, syscall.Errno) { return c.args[1], 0 })
+}
+
+// openat is openat(2) and openat2(2).
+func (c *call) openat() {
+	c.openPath(int32(c.args[0]), c.args[1], func() (uint64, syscall.Errno) {
+		if c.number != unix.SYS_OPENAT2 && (c.arch == nativeArch || c.number != compatOpenat2) {
+			return c.args[2], 0
+		}
+		var how unix.OpenHow
+		return how.Flags, readStruct(c, c.args[2], &how)
+	})
+}
+
+// openPath opens a file that tells of the namespace, and lets the kernel open
+// all others.
+func (c *call) openPath(dirfd int32, address uint64, flags func() (uint64, syscall.Errno)) {
+	name, errno := c.readString(address)
+	if errno != 0 || !mayBeOurs(name) {
+		c.proceed()
+		return
+	}
+	full := c.absolute(dirfd, name)
+	if !procfile.Known(full) {
+		if full = c.resolved(full); !procfile.Known(full) {
+			c.proceed()
+			return
+		}
+	}
+	how, errno := flags()
+	if errno != 0 {
+		c.fail(errno)
+		return
+	}
+	if how&unix.O_ACCMODE != unix.O_RDONLY && how&unix.O_PATH == 0 {
+		c.fail(syscall.EACCES) // as for who is not root; there is no way to tell of a bad value
+		return
+	}
+	c.openContents(full, int(how))
+}
+
+// mayBeOurs is a quick look at the last component of a path.
+func mayBeOurs(name string) bool { return procfile.KnownBase(path.Base(name)) }
+
+// absolute returns the clean path that a program means.
+func (c *call) absolute(dirfd int32, name string) string {
+	if strings.HasPrefix(name, "/") {
+		return path.Clean(name)
+	}
+	link := procPath(c.tid, "cwd")
+	if dirfd != unix.AT_FDCWD {
+		link = procPath(c.tid, "fd/"+itoa(int(dirfd)))
+	}
+	dir, err := os.Readlink(link)
+	if err != nil {
+		return ""
+	}
+	return path.Join(dir, name)
+}
+
+// resolved returns a path without symbolic links in its directories, such as
+// /proc/self/root, "" if there is none.
+func (c *call) resolved(full string) string {
+	dir, base := path.Split(full)
+	fd, err := unix.Open(procPath(c.tid, "root"+dir), unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return ""
+	}
+	defer unix.Close(fd)
+	real, err := os.Readlink("/proc/self/fd/" + itoa(fd))
+	if err != nil {
+		return ""
+	}
+	return path.Join(real, base)
+}
+
+// openContents gives the program a file that holds what one of /proc would.
+func (c *call) openContents(full string, flags int) {
+	c.s.reap()
+	t := c.task()
+	if t == nil {
+		return
+	}
+	c.s.countAll(t.PID())
+	content, _, err := procfile.Contents(full, t, c.thread.in.ns.NextID)
+	if err != nil {
+		c.fail(errnoOf(err))
+		return
+	}
+	fd, err := fileOf(path.Base(full), content)
+	if err != nil {
+		c.fail(errnoOf(err))
+		return
+	}
+	defer unix.Close(fd)
+	c.answerFD(fd, flags&unix.O_CLOEXEC)
+}
+
+// answerFD answers the call with a descriptor.
+func (c *call) answerFD(fd, flags int) syscall.Errno {
+	c.answered = true
+	_, errno := sys.SeccompAnswerFD(c.fd, c.id, fd, flags)
+	if errno != 0 { // EMFILE, or the program is gone
+		c.fail(errno)
+	}
+	return errno
+}
+
+// fileOf returns a file to read from.
+func fileOf(name string, content []byte) (int, error) {
+	fd, err := unix.MemfdCreate(name, unix.MFD_CLOEXEC)
+	if err != nil {
+		return -1, err
+	}
+	defer unix.Close(fd)
+	if n, err := unix.Write(fd, content); err != nil || n < len(content) {
+		return -1, fmt.Errorf("cannot write a file of %d bytes: %w", len(content), unix.ENOMEM)
+	}
+	return unix.Open("/proc/self/fd/"+itoa(fd), unix.O_RDONLY|unix.O_CLOEXEC, 0)
+}

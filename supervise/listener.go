@@ -1,0 +1,80 @@
+//go:build linux
+
+package supervise
+
+import (
+	"syscall"
+
+	"github.com/ipcns/ipcns/internal/inject"
+	"github.com/ipcns/ipcns/internal/sys"
+	"golang.org/x/sys/unix"
+)
+
+// Listen installs the filter on the calling thread, and returns the listener,
+// which is to be given to a supervisor before the thread makes a call of those
+// that [Supervisor] answers, execve(2) among them. Privileges cannot be gained
+// by execve(2) any more, unless the caller has CAP_SYS_ADMIN. EBUSY: a
+// supervisor, of whatever kind, has the thread already.
+func Listen() (listener int, err error) {
+	if !sys.Capable(unix.CAP_SYS_ADMIN) {
+		if err := unix.Prctl(unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0); err != nil {
+			return -1, err
+		}
+	}
+	fd, errno := sys.SeccompListen(filter())
+	if errno != 0 {
+		return -1, errno
+	}
+	return fd, nil
+}
+
+// A listener is where calls come from.
+type listener struct {
+	s      *Supervisor
+	fd     int
+	tracer inject.Tracer
+	buffer []byte // for what is read of a program's memory
+	spare  *call  // that did not sleep
+}
+
+// loop answers calls.
+func (l *listener) loop() {
+	sys.SeccompSyncWakeUp(l.fd) // without which it is slower
+	var n sys.SeccompNotification
+	for {
+		switch errno := sys.SeccompReceive(l.fd, &n); errno {
+		case 0:
+			l.s.mu.Lock()
+			l.answer(&n)
+			l.s.mu.Unlock()
+		case syscall.EINTR:
+		case syscall.ENOENT: // a call was cancelled, or there is nobody any more
+			if l.hungUp() {
+				return
+			}
+		default:
+			return
+		}
+	}
+}
+
+func (l *listener) hungUp() bool {
+	fds := []unix.PollFd{{Fd: int32(l.fd), Events: unix.POLLIN}}
+	n, err := unix.Poll(fds, 0)
+	return err == nil && n > 0 && fds[0].Revents&unix.POLLHUP != 0
+}
+
+// answer answers a call, unless it begins to sleep.
+func (l *listener) answer(n *sys.SeccompNotification) {
+	l.tracer.Settle()
+	c := l.spare
+	if c == nil {
+		c = &call{}
+	}
+	l.spare = nil
+	*c = call{listener: l, id: n.ID, tid: int(n.PID), number: n.Data.Number, arch: n.Data.Arch, args: n.Data.Args}
+	c.handle()
+	if !c.asleep {
+		l.spare = c
+	}
+}

@@ -1,0 +1,114 @@
+//go:build linux
+
+package supervise
+
+import (
+	"syscall"
+	"unsafe"
+
+	"github.com/ipcns/ipcns/internal/sys"
+	"golang.org/x/sys/unix"
+)
+
+// keptBuffer is the most that a listener keeps of its buffer.
+const keptBuffer = 1 << 20
+
+// space returns a buffer, which the next call uses again.
+func (l *listener) space(size int) []byte {
+	if size > keptBuffer {
+		return make([]byte, size)
+	}
+	if cap(l.buffer) < size {
+		l.buffer = make([]byte, max(size, 1<<13))
+	}
+	return l.buffer[:size]
+}
+
+// read reads the program's memory, once. It returns less than size where that
+// ends.
+func (c *call) read(address uint64, size int) []byte {
+	buffer := c.space(size)
+	return buffer[:c.readInto(address, buffer)]
+}
+
+func (c *call) readInto(address uint64, buffer []byte) int {
+	if len(buffer) == 0 {
+		return 0
+	}
+	local := unix.Iovec{Base: unsafe.SliceData(buffer)}
+	local.SetLen(len(buffer))
+	remote := unix.RemoteIovec{Base: uintptr(address), Len: len(buffer)}
+	n, _, errno := syscall.RawSyscall6(unix.SYS_PROCESS_VM_READV, uintptr(c.tid), uintptr(unsafe.Pointer(&local)), 1, uintptr(unsafe.Pointer(&remote)), 1, 0)
+	if errno != 0 {
+		return 0
+	}
+	return int(n)
+}
+
+// readStruct reads a structure of the program's.
+func readStruct[T any](c *call, address uint64, into *T) syscall.Errno {
+	size := int(unsafe.Sizeof(*into))
+	if c.readInto(address, unsafe.Slice((*byte)(unsafe.Pointer(into)), size)) != size {
+		return syscall.EFAULT
+	}
+	return 0
+}
+
+// write writes to the program's memory, one piece behind the other. EFAULT: not
+// all of it, or the program is gone, whose number another may have by now.
+func (c *call) write(address uint64, pieces ...[]byte) syscall.Errno {
+	if !sys.SeccompValid(c.fd, c.id) {
+		return syscall.EFAULT
+	}
+	var local [2]unix.Iovec
+	size := 0
+	for i, piece := range pieces {
+		local[i].Base = unsafe.SliceData(piece)
+		local[i].SetLen(len(piece))
+		size += len(piece)
+	}
+	if size == 0 {
+		return 0
+	}
+	remote := unix.RemoteIovec{Base: uintptr(address), Len: size}
+	n, _, errno := syscall.RawSyscall6(unix.SYS_PROCESS_VM_WRITEV, uintptr(c.tid), uintptr(unsafe.Pointer(&local)), uintptr(len(pieces)), uintptr(unsafe.Pointer(&remote)), 1, 0)
+	if errno != 0 || int(n) != size {
+		return syscall.EFAULT
+	}
+	return 0
+}
+
+func writeStruct[T any](c *call, address uint64, from *T) syscall.Errno {
+	return c.write(address, bytesOf(from))
+}
+
+// bytesOf returns the memory of a structure.
+func bytesOf[T any](of *T) []byte {
+	return unsafe.Slice((*byte)(unsafe.Pointer(of)), unsafe.Sizeof(*of))
+}
+
+// maxPath is PATH_MAX, with the zero that ends a path.
+const maxPath = 4096
+
+// readString reads a string that ends in a zero. ENAMETOOLONG: none of the
+// first 4096 bytes is one; EFAULT: the memory ends before.
+func (c *call) readString(address uint64) (string, syscall.Errno) {
+	const step = 256 // which most are shorter than
+	var text []byte
+	for len(text) < maxPath {
+		// A read does not cross pages, the next of which may be missing.
+		size := min(step, maxPath-len(text), 4096-int(address&4095))
+		piece := c.read(address, size)
+		for i, b := range piece {
+			if b == 0 {
+				return string(append(text, piece[:i]...)), 0
+			}
+		}
+		if len(piece) < size {
+			return "", syscall.EFAULT
+		}
+		text = append(text, piece...)
+		address += uint64(size)
+	}
+	return "", syscall.ENAMETOOLONG
+}

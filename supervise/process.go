@@ -1,0 +1,248 @@
+//go:build linux
+
+package supervise
+
+import (
+	"bytes"
+	"os"
+	"strconv"
+	"syscall"
+
+	"github.com/ipcns/ipcns/userspace"
+	"golang.org/x/sys/unix"
+)
+
+// A process is one that has made a call.
+type process struct {
+	pid   int
+	pidfd int
+	in    map[*namespace]*userspace.Task // where threads of it are or have been
+	tids  map[int]struct{}               // of its threads that have made a call
+
+	socket     *os.File // where its C library waits for notifications; see mq_notify(3)
+	socketLink string   // the other end, as /proc/PID/fd shows it
+}
+
+// A thread is one that has made a call.
+type thread struct {
+	process *process
+	in      *namespace
+	task    *userspace.Task
+	stale   bool // its credentials may have changed
+}
+
+// threadOf returns who calls. Nil without an error: the call comes again.
+func (s *Supervisor) threadOf(c *call) (*thread, syscall.Errno) {
+	if th := s.threads[c.tid]; th != nil {
+		if !th.stale {
+			return th, 0
+		}
+		return th, s.refresh(c.tid, th)
+	}
+	status, errno := s.status(c.tid)
+	if errno != 0 {
+		return nil, errno
+	}
+	in := s.outermost
+	if len(s.namespaces) > 0 {
+		if in = c.whichNamespace(); in == nil {
+			return nil, 0
+		}
+	}
+	return s.join(c.tid, in, status)
+}
+
+// join makes a thread known.
+func (s *Supervisor) join(tid int, in *namespace, status status) (*thread, syscall.Errno) {
+	p := s.processes[status.pid]
+	if p == nil {
+		pidfd, err := unix.PidfdOpen(status.pid, 0)
+		if err != nil {
+			return nil, errnoOf(err)
+		}
+		p = &process{pid: status.pid, pidfd: pidfd, in: map[*namespace]*userspace.Task{}, tids: map[int]struct{}{}}
+		event := unix.EpollEvent{Events: unix.EPOLLIN, Fd: int32(status.pid)}
+		if err := unix.EpollCtl(s.exits, unix.EPOLL_CTL_ADD, pidfd, &event); err != nil {
+			unix.Close(pidfd)
+			return nil, errnoOf(err)
+		}
+		s.processes[status.pid] = p
+	}
+	th := &thread{process: p, in: in}
+	switch first := p.in[in]; {
+	case first == nil:
+		th.task = in.ns.StartPID(status.pid, status.credentials)
+		p.in[in] = th.task
+		if tid != status.pid {
+			th.task = th.task.ThreadTID(tid)
+		}
+	default:
+		th.task = first.ThreadTID(tid)
+	}
+	th.task.Credentials = status.credentials
+	p.tids[tid] = struct{}{}
+	s.threads[tid] = th
+	return th, 0
+}
+
+// changes lets a call go on that may change who calls.
+func (c *call) changes() {
+	if th, _ := c.s.threadOf(c); th != nil {
+		for tid := range th.process.tids {
+			c.s.threads[tid].stale = true
+		}
+	}
+	if !c.answered {
+		c.proceed()
+	}
+}
+
+// refresh reads the credentials of a thread anew.
+func (s *Supervisor) refresh(tid int, th *thread) syscall.Errno {
+	status, errno := s.status(tid)
+	if errno != 0 {
+		return errno
+	}
+	th.task.Credentials = status.credentials
+	th.stale = false
+	return 0
+}
+
+// exit lets a thread end.
+func (c *call) exit() {
+	if th := c.s.threads[c.tid]; th != nil {
+		th.task.Leave()
+		delete(th.process.tids, c.tid)
+		delete(c.s.threads, c.tid)
+	}
+	c.proceed()
+}
+
+// reap ends the processes that have ended. Their pidfds tell before their
+// parents could have waited for them.
+func (s *Supervisor) reap() {
+	var events [16]unix.EpollEvent
+	for {
+		n, err := unix.EpollWait(s.exits, events[:], 0)
+		if err != nil || n == 0 {
+			return
+		}
+		for _, event := range events[:n] {
+			if p := s.processes[int(event.Fd)]; p != nil {
+				s.ended(p)
+			}
+		}
+	}
+}
+
+func (s *Supervisor) ended(p *process) {
+	unix.Close(p.pidfd)
+	delete(s.processes, p.pid)
+	for tid := range p.tids {
+		delete(s.threads, tid)
+	}
+	s.endNotifications(p)
+	for _, task := range p.in {
+		task.Exit()
+	}
+	s.countEnding(p.pid)
+	s.releaseDescriptions()
+}
+
+// watchExits reaps when nobody calls.
+func (s *Supervisor) watchExits() {
+	for {
+		fds := []unix.PollFd{{Fd: int32(s.exits), Events: unix.POLLIN}}
+		if _, err := unix.Poll(fds, -1); err != nil && err != unix.EINTR {
+			return
+		}
+		s.mu.Lock()
+		if s.closed {
+			s.mu.Unlock()
+			return
+		}
+		s.reap()
+		s.mu.Unlock()
+	}
+}
+
+// A status is what /proc tells of who calls.
+type status struct {
+	pid         int
+	credentials userspace.Credentials
+}
+
+// status reads /proc/TID/status; see proc_pid_status(5).
+func (s *Supervisor) status(tid int) (status, syscall.Errno) {
+	text, err := readProc(tid, "status")
+	if err != nil {
+		return status{}, syscall.ESRCH
+	}
+	var st status
+	who := &st.credentials
+	for line := range bytes.SplitSeq(text, []byte("\n")) {
+		name, values, _ := bytes.Cut(line, []byte(":"))
+		switch string(name) {
+		case "Tgid":
+			st.pid, _ = strconv.Atoi(string(bytes.TrimSpace(values)))
+		case "Umask":
+			umask, _ := strconv.ParseUint(string(bytes.TrimSpace(values)), 8, 32)
+			who.Umask = uint32(umask)
+		case "Uid":
+			ids := numbers(values)
+			who.UID, who.EUID, who.FSUID = ids[0], ids[1], ids[3]
+		case "Gid":
+			ids := numbers(values)
+			who.GID, who.EGID, who.FSGID = ids[0], ids[1], ids[3]
+		case "Groups":
+			who.Groups = numbers(values)
+		case "CapEff":
+			capabilities, _ := strconv.ParseUint(string(bytes.TrimSpace(values)), 16, 64)
+			who.Capabilities = userspace.Capabilities(capabilities)
+		}
+	}
+	s.placeInUserNamespace(tid, who)
+	return st, 0
+}
+
+func numbers(text []byte) []uint32 {
+	var all []uint32
+	for field := range bytes.FieldsSeq(text) {
+		n, _ := strconv.ParseUint(string(field), 10, 32)
+		all = append(all, uint32(n))
+	}
+	return all
+}
+
+// placeInUserNamespace takes the capabilities that a task of another user
+// namespace has there, and not in the one that owns the IPC namespace, and
+// notes how that shows ids.
+func (s *Supervisor) placeInUserNamespace(tid int, who *userspace.Credentials) {
+	var st unix.Stat_t
+	if err := unix.Stat(procPath(tid, "ns/user"), &st); err != nil || st.Ino != s.owner {
+		who.Capabilities = 0
+		if err == nil {
+			who.Users = userNamespaceOf(tid)
+		}
+	}
+	if !s.initial {
+		who.Capabilities &^= userspace.CapSysResource
+	}
+}
+
+func userNamespaceOf(tid int) *userspace.UserNamespace {
+	return &userspace.UserNamespace{UIDs: idRanges(tid, "uid_map"), GIDs: idRanges(tid, "gid_map")}
+}
+
+func idRanges(tid int, file string) []userspace.IDRange {
+	text, _ := readProc(tid, file)
+	var ranges []userspace.IDRange
+	for line := range bytes.SplitSeq(text, []byte("\n")) {
+		if n := numbers(line); len(n) == 3 {
+			ranges = append(ranges, userspace.IDRange{Inside: n[0], Outside: n[1], Count: n[2]})
+		}
+	}
+	return ranges
+}
+
+func itoa(n int) string { return strconv.Itoa(n) }

@@ -1,0 +1,358 @@
+//go:build linux
+
+package supervise
+
+import (
+	"bufio"
+	"os"
+	"strconv"
+	"strings"
+	"syscall"
+
+	"github.com/ipcns/ipcns/internal/inject"
+	"github.com/ipcns/ipcns/internal/sys"
+	"github.com/ipcns/ipcns/ipc"
+	"github.com/ipcns/ipcns/userspace"
+	"golang.org/x/sys/unix"
+)
+
+// A segment is one that a program has attached: a memfd that it has mapped.
+type segment struct {
+	in *namespace
+	id int
+}
+
+// pageSize is that of the machine, which SHMLBA is too.
+var pageSize = uint64(os.Getpagesize())
+
+func (c *call) shmget() {
+	if t := c.task(); t != nil {
+		c.s.countEnding(t.PID()) // which may be what limits are reached by
+		c.result(t.Shmget(ipc.Key(c.int(0)), c.args[1], c.int(2)))
+	}
+}
+
+// shmat is shmat(2). The program itself maps the memfd, as it is made to.
+func (c *call) shmat() {
+	t := c.task()
+	if t == nil {
+		return
+	}
+	id, address, flags := c.int(0), c.args[1], c.int(2)
+	address, errno := attachAddress(id, address, flags)
+	if errno != 0 {
+		c.fail(errno)
+		return
+	}
+	err := t.ShmatElsewhere(id, flags, func(memory userspace.SegmentMemory, bytes uint64) error {
+		return c.mapSegment(t, id, memory.(*userspace.MemfdSegment).FD(), address, bytes, flags)
+	})
+	if err != nil && !c.answered {
+		c.fail(errnoOf(err))
+	}
+}
+
+// attachAddress returns where a segment is to be, 0 for anywhere (SEMANTICS
+// A.6.4).
+func attachAddress(id int, address uint64, flags int) (uint64, syscall.Errno) {
+	if id < 0 {
+		return 0, syscall.EINVAL
+	}
+	if address == 0 {
+		if flags&ipc.ShmRemap != 0 {
+			return 0, syscall.EINVAL
+		}
+		return 0, 0
+	}
+	if address%pageSize != 0 {
+		if flags&ipc.ShmRnd == 0 {
+			return 0, syscall.EINVAL
+		}
+		if address -= address % pageSize; address == 0 && flags&ipc.ShmRemap != 0 {
+			return 0, syscall.EINVAL
+		}
+	}
+	return address, 0
+}
+
+// mapSegment answers the call, and makes the program map a memfd meanwhile.
+func (c *call) mapSegment(t *userspace.Task, id, memfd int, address, bytes uint64, flags int) error {
+	inode, err := inodeOf(memfd)
+	if err != nil {
+		return err
+	}
+	fd, err := openFor(memfd, flags)
+	if err != nil {
+		return err
+	}
+	defer unix.Close(fd)
+	theirs, errno := sys.SeccompAddFD(c.fd, c.id, fd, unix.O_CLOEXEC)
+	if errno != 0 {
+		return errno
+	}
+	protection, kind := mapping(address, flags)
+	failure := error(syscall.ESRCH)
+	err = c.tracer.Do(c.tid, c.answerInjected, func(thread *inject.Thread) int64 {
+		at, errno := thread.Call(unix.SYS_MMAP, uintptr(address), uintptr(bytes), protection, kind, uintptr(theirs), 0)
+		thread.Call(unix.SYS_CLOSE, uintptr(theirs))
+		if errno == syscall.EEXIST {
+			errno = syscall.EINVAL
+		}
+		if errno != 0 {
+			failure = errno
+			return -int64(errno)
+		}
+		failure = nil
+		return int64(at)
+	})
+	if err != nil && !c.answered {
+		return err
+	}
+	if failure == nil {
+		c.s.segments[inode] = segment{c.thread.in, id}
+	}
+	return failure
+}
+
+// answerInjected answers a call that goes on otherwise.
+func (c *call) answerInjected() error {
+	if !c.send(0) {
+		return syscall.ESRCH
+	}
+	return nil
+}
+
+// openFor opens a memfd anew, so that what is attached to be read only cannot be
+// made writable (SEMANTICS A.2.9).
+func openFor(memfd, flags int) (int, error) {
+	mode := unix.O_RDWR
+	if flags&ipc.ShmRdonly != 0 {
+		mode = unix.O_RDONLY
+	}
+	return unix.Open("/proc/self/fd/"+itoa(memfd), mode|unix.O_CLOEXEC, 0)
+}
+
+// mapping returns the protection and the flags of a mapping, for mmap(2).
+func mapping(address uint64, flags int) (protection, kind uintptr) {
+	protection, kind = unix.PROT_READ, unix.MAP_SHARED
+	if flags&ipc.ShmRdonly == 0 {
+		protection |= unix.PROT_WRITE
+	}
+	if flags&ipc.ShmExec != 0 {
+		protection |= unix.PROT_EXEC
+	}
+	switch {
+	case address == 0:
+	case flags&ipc.ShmRemap != 0:
+		kind |= unix.MAP_FIXED
+	default:
+		kind |= unix.MAP_FIXED_NOREPLACE
+	}
+	return protection, kind
+}
+
+func inodeOf(fd int) (uint64, error) {
+	var st unix.Stat_t
+	err := unix.Fstat(fd, &st)
+	return st.Ino, err
+}
+
+// A piece is a mapping of a segment's memory in a process, or a part of one.
+type piece struct {
+	begin, end, offset uint64
+	inode              uint64
+}
+
+// pieces calls f with those of the process; see proc_pid_maps(5).
+func (s *Supervisor) pieces(pid int, f func(piece)) {
+	file, err := os.Open(procPath(pid, "maps"))
+	if err != nil {
+		return // it has ended
+	}
+	defer file.Close()
+	for lines := bufio.NewScanner(file); lines.Scan(); {
+		// address perms offset dev inode pathname
+		fields := strings.Fields(lines.Text())
+		if len(fields) < 6 || !strings.HasPrefix(fields[5], memfdName) {
+			continue
+		}
+		inode, _ := strconv.ParseUint(fields[4], 10, 64)
+		if _, known := s.segments[inode]; !known {
+			continue
+		}
+		begin, end, _ := strings.Cut(fields[0], "-")
+		p := piece{inode: inode}
+		p.begin, _ = strconv.ParseUint(begin, 16, 64)
+		p.end, _ = strconv.ParseUint(end, 16, 64)
+		p.offset, _ = strconv.ParseUint(fields[2], 16, 64)
+		f(p)
+	}
+}
+
+// memfdName is how a process's map of its memory names that of a segment.
+const memfdName = "/memfd:" + userspace.MemfdName
+
+// shmdt is shmdt(2): it takes away all pieces of the segment that was attached
+// at the address (SEMANTICS A.6.3).
+func (c *call) shmdt() {
+	t := c.task()
+	if t == nil {
+		return
+	}
+	address := c.args[0]
+	if address%pageSize != 0 {
+		c.fail(syscall.EINVAL)
+		return
+	}
+	var detached []piece
+	c.s.pieces(t.PID(), func(p piece) {
+		if p.begin-p.offset == address && p.begin >= address && (len(detached) == 0 || detached[0].inode == p.inode) {
+			detached = append(detached, p)
+		}
+	})
+	if len(detached) == 0 {
+		c.fail(syscall.EINVAL)
+		return
+	}
+	err := c.tracer.Do(c.tid, c.answerInjected, func(thread *inject.Thread) int64 {
+		for _, p := range detached {
+			if _, errno := thread.Call(unix.SYS_MUNMAP, uintptr(p.begin), uintptr(p.end-p.begin)); errno != 0 {
+				return -int64(errno)
+			}
+		}
+		return 0
+	})
+	if err != nil && !c.answered {
+		c.fail(errnoOf(err))
+	}
+	c.s.countAll(t.PID())
+}
+
+// countAll tells the namespaces how many mappings their segments have. What
+// processes do with a mapping, and that they fork and end, nothing tells, so
+// they are looked at whenever it matters.
+func (s *Supervisor) countAll(by int) {
+	if len(s.segments) == 0 {
+		return
+	}
+	counts := map[uint64]uint64{}
+	for _, pid := range s.family() {
+		s.pieces(pid, func(p piece) { counts[p.inode]++ })
+	}
+	for inode, segment := range s.segments {
+		segment.in.ns.SetNattch(segment.id, counts[inode], by)
+		if counts[inode] == 0 {
+			delete(s.segments, inode)
+		}
+	}
+}
+
+// countEnding is countAll if a segment may end by that.
+func (s *Supervisor) countEnding(by int) {
+	for _, segment := range s.segments {
+		if segment.in.ns.HasEnding() {
+			s.countAll(by)
+			return
+		}
+	}
+}
+
+// family returns the processes that are known, and those that they have
+// started and that have made no call yet.
+func (s *Supervisor) family() []int {
+	var pids []int
+	seen := map[int]bool{}
+	var add func(pid int)
+	add = func(pid int) {
+		if seen[pid] {
+			return
+		}
+		seen[pid] = true
+		pids = append(pids, pid)
+		for _, child := range children(pid) {
+			add(child)
+		}
+	}
+	for pid := range s.processes {
+		add(pid)
+	}
+	return pids
+}
+
+// children returns those of all threads of a process; see proc_tid_children(5).
+func children(pid int) []int {
+	var all []int
+	threads, err := os.ReadDir(procPath(pid, "task"))
+	if err != nil {
+		return nil
+	}
+	for _, thread := range threads {
+		text, err := os.ReadFile(procPath(pid, "task/"+thread.Name()+"/children"))
+		if err != nil {
+			continue
+		}
+		for _, field := range strings.Fields(string(text)) {
+			child, _ := strconv.Atoi(field)
+			all = append(all, child)
+		}
+	}
+	return all
+}
+
+func (c *call) shmctl() {
+	t := c.task()
+	if t == nil {
+		return
+	}
+	id, cmd := c.int(0), c.int(1)
+	if id < 0 || cmd < 0 {
+		c.fail(syscall.EINVAL)
+		return
+	}
+	c.s.reap()
+	c.s.countAll(t.PID())
+	switch cmd {
+	case sys.IPCRmid:
+		c.result(0, t.ShmctlRmid(id))
+	case sys.IPCSet:
+		c.shmctlSet(t, id)
+	case sys.IPCStat:
+		ds, err := t.ShmctlStat(id)
+		stat(c, 0, shmidDS(ds), err)
+	case sys.ShmStat:
+		got, ds, err := t.ShmStat(id)
+		stat(c, got, shmidDS(ds), err)
+	case sys.ShmStatAny:
+		got, ds, err := t.ShmStatAny(id)
+		stat(c, got, shmidDS(ds), err)
+	case sys.IPCInfo:
+		info, highest, err := t.ShmctlInfo()
+		stat(c, highest, sys.ShmIPCInfoDS{Max: info.Shmmax, Min: info.Shmmin, Mni: info.Shmmni, Seg: info.Shmseg, All: info.Shmall}, err)
+	case sys.ShmInfo:
+		info, highest, err := t.ShmInfo()
+		stat(c, highest, sys.ShmInfoDS{UsedIDs: number(info.Segments), Tot: info.Pages, Rss: info.Resident, Swp: info.Swapped}, err)
+	case sys.ShmLock:
+		t.RlimitMemlock = rlimit(c.tid, unix.RLIMIT_MEMLOCK)
+		c.result(0, t.ShmctlLock(id))
+	case sys.ShmUnlock:
+		c.result(0, t.ShmctlUnlock(id))
+	default:
+		c.fail(syscall.EINVAL)
+	}
+}
+
+func (c *call) shmctlSet(t *userspace.Task, id int) {
+	var ds sys.ShmidDS
+	if errno := readStruct(c, c.args[2], &ds); errno != 0 {
+		c.fail(errno)
+		return
+	}
+	c.result(0, t.ShmctlSet(id, permSet(&ds.Perm)))
+}
+
+func shmidDS(ds ipc.ShmidDS) sys.ShmidDS {
+	return sys.ShmidDS{
+		Perm: ipcPerm(ds.Perm), Segsz: ds.Segsz, Atime: ds.Atime, Dtime: ds.Dtime, Ctime: ds.Ctime,
+		Cpid: ds.Cpid, Lpid: ds.Lpid, Nattch: ds.Nattch,
+	}
+}

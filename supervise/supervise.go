@@ -1,0 +1,191 @@
+//go:build linux
+
+// Package supervise runs unmodified programs on a namespace of package
+// userspace. A seccomp filter stops a program at each of its IPC calls, and a
+// [Supervisor] answers in the kernel's place; see seccomp_unotify(2). It takes
+// no privilege, and no IPC of the kernel's.
+//
+// The filter is installed by the process that is to become the program, with
+// [Listen], whose listener it gives to the supervisor. What it starts inherits
+// the filter, whatever it is.
+//
+// What a program can reach is its own calls. Memory is read once, and what was
+// read is what counts; a call takes effect only when the program has its
+// answer. A program that the supervisor may not look at (see ptrace(2)) gets
+// EPERM.
+package supervise
+
+import (
+	"runtime"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/ipcns/ipcns/ipc"
+	"github.com/ipcns/ipcns/userspace"
+	"golang.org/x/sys/unix"
+)
+
+// A Supervisor answers the calls of programs. Its methods may be called from
+// any goroutine.
+type Supervisor struct {
+	mu         sync.Mutex // of all that follows, and of the namespaces
+	outermost  *namespace
+	namespaces map[uint16]*namespace // by marker
+	processes  map[int]*process      // by pid
+	threads    map[int]*thread       // by tid
+	waiting    map[*call]struct{}    // calls that sleep
+
+	descriptions  map[uint64]*description    // open POSIX queues, by the inode of their pipe
+	registrations map[queueKey]*registration // of mq_notify
+	segments      map[uint64]segment         // that are attached, by the inode of their memfd
+
+	watching  chan struct{} // tells the watcher that one has begun to
+	exits     int           // an epoll descriptor of the processes' pidfds
+	closing   int           // an eventfd in exits
+	watchers  sync.WaitGroup
+	listeners sync.WaitGroup
+	listening int
+	unused    chan struct{}
+	closed    bool
+	owner     uint64 // the inode of the user namespace that the supervisor is in
+	initial   bool   // that is the machine's first
+	pid       int
+}
+
+// New makes a supervisor of a new namespace with those limits, nil for those of
+// a fresh one.
+func New(limits *ipc.Limits) (*Supervisor, error) {
+	exits, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
+	if err != nil {
+		return nil, err
+	}
+	s := &Supervisor{
+		namespaces: map[uint16]*namespace{}, processes: map[int]*process{}, threads: map[int]*thread{},
+		waiting:      map[*call]struct{}{},
+		descriptions: map[uint64]*description{}, registrations: map[queueKey]*registration{}, segments: map[uint64]segment{},
+		watching: make(chan struct{}, 1), exits: exits, unused: make(chan struct{}), pid: unix.Getpid(),
+	}
+	if s.closing, err = unix.Eventfd(0, unix.EFD_CLOEXEC); err == nil {
+		err = unix.EpollCtl(exits, unix.EPOLL_CTL_ADD, s.closing, &unix.EpollEvent{Events: unix.EPOLLIN, Fd: closingEvent})
+	}
+	if err == nil {
+		s.owner, s.initial, err = ownUserNamespace()
+	}
+	if err != nil {
+		s.closeFiles()
+		return nil, err
+	}
+	s.outermost = newNamespace(userspace.New(userspace.Options{Clock: clock{s}, Memory: userspace.Memfd{}, Limits: limits}), 0)
+	s.watchers.Go(s.watchExits)
+	s.watchers.Go(s.watchSleepers)
+	return s, nil
+}
+
+// closingEvent is the event that tells the watchers to end, in place of a pid.
+const closingEvent = -1
+
+func (s *Supervisor) closeFiles() {
+	unix.Close(s.exits)
+	if s.closing > 0 {
+		unix.Close(s.closing)
+	}
+}
+
+// Close ends the namespaces with all that is in them, once no process is served
+// any more. Until then it waits.
+func (s *Supervisor) Close() {
+	s.listeners.Wait()
+	s.mu.Lock()
+	s.closed = true
+	unix.Write(s.closing, []byte{1, 0, 0, 0, 0, 0, 0, 0}) // which fails only if it is not there
+	close(s.watching)
+	s.mu.Unlock()
+	s.watchers.Wait()
+	for _, p := range s.processes {
+		unix.Close(p.pidfd)
+	}
+	s.closeFiles()
+	s.outermost.close()
+	for _, inside := range s.namespaces {
+		inside.close()
+	}
+}
+
+// A clock calls functions with the supervisor's lock, as everything that gets
+// at a namespace has it.
+type clock struct{ s *Supervisor }
+
+func (clock) Now() time.Time { return time.Now() }
+
+func (c clock) AfterFunc(d time.Duration, f func()) func() bool {
+	return time.AfterFunc(d, func() {
+		c.s.mu.Lock()
+		defer c.s.mu.Unlock()
+		f()
+	}).Stop
+}
+
+// Serve answers the calls that come to a listener, until no process has its
+// filter any more. It takes the listener over, and returns at once.
+func (s *Supervisor) Serve(listener int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.listening++
+	s.listeners.Add(1)
+	go s.serve(listener)
+}
+
+func (s *Supervisor) serve(fd int) {
+	defer s.listeners.Done()
+	defer unix.Close(fd)
+	// The thread is that from which ptrace(2) looks at programs.
+	runtime.LockOSThread()
+	sys := &listener{s: s, fd: fd}
+	sys.loop()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.listening--; s.listening == 0 {
+		close(s.unused)
+		s.unused = make(chan struct{})
+	}
+}
+
+// Unused returns a channel that is closed when no process is served any more.
+func (s *Supervisor) Unused() <-chan struct{} {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.unused
+}
+
+// Namespace calls f with the namespace that programs get, which no program
+// changes meanwhile.
+func (s *Supervisor) Namespace(f func(*userspace.Namespace) error) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return f(s.outermost.ns)
+}
+
+// Members returns the processes that have been seen, and have not ended.
+func (s *Supervisor) Members() []int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.reap()
+	var pids []int
+	for pid := range s.processes {
+		pids = append(pids, pid)
+	}
+	return pids
+}
+
+// errnoOf returns the errno in an error, EIO for another.
+func errnoOf(err error) syscall.Errno {
+	if err == nil {
+		return 0
+	}
+	var errno syscall.Errno
+	if asErrno(err, &errno) {
+		return errno
+	}
+	return syscall.EIO
+}

@@ -46,7 +46,7 @@ var handlers = withOwn(map[uintptr]func(*call){
 	unix.SYS_MQ_TIMEDSEND: (*call).mqTimedsend, unix.SYS_MQ_TIMEDRECEIVE: (*call).mqTimedreceive, unix.SYS_MQ_GETSETATTR: (*call).mqGetsetattr,
 
 	unix.SYS_OPENAT: (*call).openat, unix.SYS_OPENAT2: (*call).openat,
-	unix.SYS_UNSHARE: (*call).unshare, unix.SYS_SETNS: (*call).setns,
+	unix.SYS_UNSHARE: (*call).unshare, unix.SYS_SETNS: (*call).setns, unix.SYS_FSOPEN: (*call).fsopen, unix.SYS_MOUNT: (*call).mount,
 
 	unix.SYS_EXECVE: (*call).changes, unix.SYS_EXECVEAT: (*call).changes, unix.SYS_CAPSET: (*call).changes,
 	unix.SYS_SETUID: (*call).changes, unix.SYS_SETGID: (*call).changes, unix.SYS_SETREUID: (*call).changes, unix.SYS_SETREGID: (*call).changes,

@@ -3,6 +3,7 @@
 package supervise
 
 import (
+	"encoding/json"
 	"fmt"
 	"os"
 	"path"
@@ -11,6 +12,7 @@ import (
 
 	"github.com/ipcns/ipcns/internal/procfile"
 	"github.com/ipcns/ipcns/internal/sys"
+	"github.com/ipcns/ipcns/userspace"
 	"golang.org/x/sys/unix"
 )
 
@@ -37,16 +39,18 @@ func (c *call) openat() {
 // all others.
 func (c *call) openPath(dirfd int32, address uint64, flags func() (uint64, syscall.Errno)) {
 	name, errno := c.readString(address)
-	if errno != 0 || !mayBeOurs(name) {
+	if errno != 0 {
 		c.proceed()
 		return
 	}
-	full := c.absolute(dirfd, name)
-	if !procfile.Known(full) {
-		if full = c.resolved(full); !procfile.Known(full) {
-			c.proceed()
-			return
-		}
+	full := c.ours(dirfd, name)
+	if full == "" {
+		c.proceed()
+		return
+	}
+	if within(full, mqueueDir) {
+		c.fail(syscall.ENOENT) // those there are the host's
+		return
 	}
 	how, errno := flags()
 	if errno != 0 {
@@ -60,8 +64,34 @@ func (c *call) openPath(dirfd int32, address uint64, flags func() (uint64, sysca
 	c.openContents(full, int(how))
 }
 
-// mayBeOurs is a quick look at the last component of a path.
-func mayBeOurs(name string) bool { return procfile.KnownBase(path.Base(name)) }
+// mqueueDir is where the kernel's POSIX queues are seen; see mq_overview(7).
+const mqueueDir = "/dev/mqueue"
+
+func within(full, dir string) bool { return full == dir || strings.HasPrefix(full, dir+"/") }
+
+// ours returns the path of a file that the kernel is not to open, "" for one
+// that it is. Most are told by their last component.
+func (c *call) ours(dirfd int32, name string) string {
+	known := procfile.KnownBase(path.Base(name)) || path.Base(name) == path.Base(sys.SupervisorFile)
+	if !known && strings.HasPrefix(name, "/") && !strings.Contains(name, "mqueue") {
+		return ""
+	}
+	full := c.absolute(dirfd, name)
+	if isOurs(full) {
+		return full
+	}
+	if !known {
+		return ""
+	}
+	if full = c.resolved(full); isOurs(full) {
+		return full
+	}
+	return ""
+}
+
+func isOurs(full string) bool {
+	return procfile.Known(full) || within(full, mqueueDir) || full == sys.SupervisorFile || full == sys.MqueuesFile
+}
 
 // absolute returns the clean path that a program means.
 func (c *call) absolute(dirfd int32, name string) string {
@@ -103,7 +133,7 @@ func (c *call) openContents(full string, flags int) {
 		return
 	}
 	c.s.countAll(t.PID())
-	content, _, err := procfile.Contents(full, t, c.thread.in.ns.NextID)
+	content, err := c.contents(full, t)
 	if err != nil {
 		c.fail(errnoOf(err))
 		return
@@ -115,6 +145,21 @@ func (c *call) openContents(full string, flags int) {
 	}
 	defer unix.Close(fd)
 	c.answerFD(fd, flags&unix.O_CLOEXEC)
+}
+
+func (c *call) contents(full string, t *userspace.Task) ([]byte, error) {
+	switch full {
+	case sys.SupervisorFile:
+		return fmt.Appendf(nil, "%d %d\n", c.s.pid, c.thread.in.marker), nil
+	case sys.MqueuesFile:
+		queues, err := t.MqList()
+		if err != nil {
+			return nil, err
+		}
+		return json.Marshal(queues)
+	}
+	content, _, err := procfile.Contents(full, t, c.thread.in.ns.NextID)
+	return content, err
 }
 
 // answerFD answers the call with a descriptor.

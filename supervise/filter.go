@@ -17,7 +17,13 @@ const (
 	offsetNumber = 0
 	offsetArch   = 4
 	offsetArg0   = 16
+	offsetArg5   = 56
 )
+
+// bySupervisor, as the last argument of a call that has fewer, lets the filter
+// leave it to the kernel. For a program that knows it too there is nothing to
+// gain: unshare(2) of an IPC namespace that is the kernel's.
+const bySupervisor = 0x69706373
 
 const (
 	x32Bit     = 0x40000000 // in the number of a call of the x32 ABI
@@ -52,8 +58,18 @@ func filter() []unix.SockFilter {
 	when(jumpEqual, noCall, retAllow)
 	when(jumpAbove, x32Bit, enosys)
 	for _, number := range trapped {
-		when(jumpEqual, uint32(number), retNotify)
+		if number != unix.SYS_UNSHARE {
+			when(jumpEqual, uint32(number), retNotify)
+		}
 	}
+	// Of unshare, what makes an IPC namespace, or a user namespace, in which who
+	// calls is another. The supervisor makes that call in the program's place.
+	add(jumpEqual, unix.SYS_UNSHARE, 0, 7)
+	add(loadWord, offsetArg5, 0, 0)
+	when(jumpEqual, bySupervisor, retAllow)
+	add(loadWord, offsetArg0, 0, 0)
+	when(jumpHasBit, unix.CLONE_NEWIPC|unix.CLONE_NEWUSER, retNotify)
+	add(answer, retAllow, 0, 0)
 	// The flags of clone3 are in memory, where a filter cannot see them. A
 	// program then uses clone.
 	when(jumpEqual, unix.SYS_CLONE3, enosys)

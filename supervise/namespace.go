@@ -3,9 +3,15 @@
 package supervise
 
 import (
+	"strings"
 	"syscall"
+	"unsafe"
 
+	"os"
+
+	"github.com/ipcns/ipcns/internal/inject"
 	"github.com/ipcns/ipcns/userspace"
+	"golang.org/x/sys/unix"
 )
 
 // A namespace is one of package userspace, with what the supervisor has to
@@ -22,15 +28,165 @@ func newNamespace(ns *userspace.Namespace, marker uint16) *namespace {
 	return &namespace{ns: ns, marker: marker, keeper: ns.StartPID(keeperPID, userspace.Credentials{}), queues: map[uint64][]*description{}}
 }
 
-func (in *namespace) close() { in.ns.Close() }
-
 // keeperPID is that of no process.
 const keeperPID = 0
 
-// whichNamespace returns the namespace of a thread that is not known yet. Nil:
-// the call is answered.
-func (c *call) whichNamespace() *namespace { return c.s.outermost }
+func (in *namespace) close() { in.ns.Close() }
 
-func (c *call) unshare() { c.fail(syscall.ENOSYS) }
+// Markers are what a filter can answer with; see [marker]. The one that is ENOSYS
+// is what a thread without one gets.
+const (
+	maxMarker = 4095
+	noMarker  = uint16(unix.ENOSYS)
+)
 
-func (c *call) setns() { c.proceed() }
+// newMarker returns the number of the next namespace, 0 if there is none left.
+// Numbers are not used again: a process that has not made a call yet may be in
+// any.
+func (s *Supervisor) newMarker() uint16 {
+	next := uint16(len(s.namespaces) + 1)
+	if next >= noMarker {
+		next++
+	}
+	if next > maxMarker {
+		return 0
+	}
+	return next
+}
+
+// whichNamespace returns the namespace of a thread that is not known yet. When
+// there are several it asks the thread's filters; the call is made anew then, and
+// the thread is known. Nil: the call is answered.
+func (c *call) whichNamespace() *namespace {
+	in := c.s.outermost
+	err := c.tracer.Do(c.tid, c.answerInjected, func(thread *inject.Thread) int64 {
+		if _, errno := thread.Call(markerCall); errno != syscall.Errno(noMarker) {
+			in = c.s.namespaces[uint16(errno)]
+		}
+		thread.MakeAnew(uintptr(c.number), c.arguments()...)
+		return 0
+	})
+	if err == nil && in != nil {
+		if status, errno := c.s.status(c.tid); errno == 0 {
+			c.s.join(c.tid, in, status)
+		}
+	} else if !c.answered {
+		c.fail(errnoOf(err))
+	}
+	return nil
+}
+
+func (c *call) arguments() []uintptr {
+	var args []uintptr
+	for _, arg := range c.args {
+		args = append(args, uintptr(arg))
+	}
+	return args
+}
+
+// unshare is unshare(2). It takes no privilege to make a namespace of ours.
+func (c *call) unshare() {
+	flags := c.args[0]
+	if flags&unix.CLONE_NEWIPC == 0 {
+		c.changes()
+		return
+	}
+	if c.task() == nil {
+		return
+	}
+	number := c.s.newMarker()
+	if number == 0 {
+		c.fail(syscall.ENOSPC)
+		return
+	}
+	marked := false
+	err := c.tracer.Do(c.tid, c.answerInjected, func(thread *inject.Thread) int64 {
+		if rest := flags &^ unix.CLONE_NEWIPC; rest != 0 {
+			if _, errno := thread.Call(unix.SYS_UNSHARE, uintptr(rest), 0, 0, 0, 0, bySupervisor); errno != 0 {
+				return -int64(errno)
+			}
+		}
+		errno := mark(thread, number)
+		marked = errno == 0
+		return -int64(errno)
+	})
+	if marked {
+		c.enterNew(number)
+	}
+	if err != nil && !c.answered {
+		c.fail(errnoOf(err))
+	}
+}
+
+// mark makes a thread install a marker.
+func mark(thread *inject.Thread, number uint16) syscall.Errno {
+	filters := marker(number)
+	size := int(unsafe.Sizeof(unix.SockFprog{}))
+	var failure syscall.Errno
+	errno := thread.WithMemory(size+len(filters)*int(unsafe.Sizeof(filters[0])), func(address uintptr) {
+		program := unix.SockFprog{Len: uint16(len(filters))}
+		*(*uintptr)(unsafe.Pointer(&program.Filter)) = address + uintptr(size)
+		code := unsafe.Slice((*byte)(unsafe.Pointer(unsafe.SliceData(filters))), len(filters)*int(unsafe.Sizeof(filters[0])))
+		if failure = thread.Write(address, append(append([]byte(nil), bytesOf(&program)...), code...)); failure != 0 {
+			return
+		}
+		failure = install(thread, address)
+	})
+	if failure != 0 {
+		return failure
+	}
+	return errno
+}
+
+// install installs a filter. Who has not the privilege for that gives up the one
+// to gain others.
+func install(thread *inject.Thread, program uintptr) syscall.Errno {
+	const setModeFilter = 1
+	_, errno := thread.Call(unix.SYS_SECCOMP, setModeFilter, 0, program)
+	if errno != syscall.EACCES {
+		return errno
+	}
+	if _, errno := thread.Call(unix.SYS_PRCTL, unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0); errno != 0 {
+		return errno
+	}
+	_, errno = thread.Call(unix.SYS_SECCOMP, setModeFilter, 0, program)
+	return errno
+}
+
+// enterNew puts the thread in a new namespace.
+func (c *call) enterNew(number uint16) {
+	th := c.thread
+	th.task = th.task.Unshare()
+	th.in = newNamespace(th.task.Namespace(), number)
+	th.stale = true // it may be in another user namespace
+	th.process.in[th.in] = th.task
+	c.s.namespaces[number] = th.in
+}
+
+// setns is setns(2). The kernel's IPC namespaces are not where a program's
+// objects are.
+func (c *call) setns() {
+	link, err := os.Readlink(procPath(c.tid, "fd/"+itoa(c.int(0))))
+	if err == nil && (strings.HasPrefix(link, "ipc:[") || c.args[1]&unix.CLONE_NEWIPC != 0) {
+		c.fail(syscall.EPERM)
+		return
+	}
+	c.changes()
+}
+
+// mqueueType is the type of the file system of the kernel's POSIX queues, which
+// no program is to get at.
+const mqueueType = "mqueue"
+
+func (c *call) fsopen() { c.refuseMqueue(c.args[0]) }
+
+func (c *call) mount() { c.refuseMqueue(c.args[2]) }
+
+// refuseMqueue refuses a file system of that type, as to one without privilege.
+func (c *call) refuseMqueue(fileSystem uint64) {
+	if name, errno := c.readString(fileSystem); errno == 0 && name == mqueueType {
+		c.fail(syscall.EPERM)
+		return
+	}
+	c.proceed()
+}

@@ -163,6 +163,9 @@ func (t *Task) Fork() *Task {
 	return child
 }
 
+// Namespace returns the namespace that the task is in.
+func (t *Task) Namespace() *Namespace { return t.ns }
+
 // PID returns the id of the process, and TID that of the thread.
 func (t *Task) PID() int { return t.pid }
 

@@ -25,6 +25,7 @@ type Thread struct {
 	taken     bool            // there are registers
 	masked    bool            // there is a mask, to be restored
 
+	anew     *ownCall
 	answered bool // its own call has got an answer, and is to return result
 	result   int64
 }
@@ -73,7 +74,10 @@ func (t *Thread) detach() bool {
 	if !t.stopped {
 		return false
 	}
-	if t.answered && (t.taken || unix.PtraceGetRegs(t.tid, &t.registers) == nil) {
+	if t.anew != nil && t.taken {
+		setCall(&t.registers, t.anew.number, t.anew.args)
+		unix.PtraceSetRegs(t.tid, &t.registers)
+	} else if t.answered && (t.taken || unix.PtraceGetRegs(t.tid, &t.registers) == nil) {
 		setResult(t.tid, t.registers, t.result)
 	}
 	if t.masked {
@@ -84,6 +88,18 @@ func (t *Thread) detach() bool {
 		t.stopped, t.failure = false, errno
 	}
 	return errno == 0
+}
+
+// MakeAnew lets the thread make a call once more, when it goes on, instead of
+// returning from it.
+func (t *Thread) MakeAnew(number uintptr, args ...uintptr) {
+	t.anew = &ownCall{number, args}
+}
+
+// An ownCall is one that the thread makes itself.
+type ownCall struct {
+	number uintptr
+	args   []uintptr
 }
 
 // Call makes a system call in the thread. It is not for one that sleeps, nor

@@ -23,7 +23,7 @@ func (r *Registry) Adopt(name string, pid int) error {
 	if opened.Initial() {
 		return fmt.Errorf("cannot adopt the namespace of process %d: it is the machine's own; it is called init", pid)
 	}
-	return r.add("adopt", name, func(making string) (*Namespace, *launch.Holder, error) {
+	return r.add("adopt", name, func(making string) (*Namespace, holder, error) {
 		names, err := r.below("")
 		if err != nil {
 			return nil, nil, err
@@ -40,14 +40,13 @@ func (r *Registry) Adopt(name string, pid int) error {
 		if parts.Mount == nil {
 			ns.Share = []string{"shm"}
 		}
-		holder, err := r.keepAdopted(ns, parts, making)
-		return ns, holder, err
+		return r.keepAdopted(ns, parts, making)
 	})
 }
 
-func (r *Registry) keepAdopted(ns *Namespace, parts launch.Parts, making string) (*launch.Holder, error) {
+func (r *Registry) keepAdopted(ns *Namespace, parts launch.Parts, making string) (*Namespace, holder, error) {
 	if r.mounted {
-		return nil, r.keepByMounts(ns, making, nil, func(hidden string) (ipc, mounts *os.File, err error) {
+		return ns, nil, r.keepByMounts(ns, making, nil, func(hidden string) (ipc, mounts *os.File, err error) {
 			if mounts, err = launch.MakeFrom(parts, hidden); err != nil {
 				return nil, nil, err
 			}

@@ -21,6 +21,7 @@ import (
 
 // A Spec says what a new namespace is like.
 type Spec struct {
+	Engine                Engine
 	ShareMqueue, ShareShm bool // leave the host's /dev/mqueue, /dev/shm
 	Limits                []ipc.LimitSetting
 	Labels                map[string]string
@@ -54,33 +55,40 @@ func (r *Registry) Create(name string, spec Spec) error {
 	return r.create(name, spec, nil)
 }
 
-// CreateAll makes a namespace of each full name, as Create does, in less time
-// for each. What cannot be made is left out, with a reason.
-func (r *Registry) CreateAll(names []string, spec Spec) (failures []error) {
+// CreateEach makes a namespace of each full name, as Create does, in less time
+// for each. It returns an error for each, nil if it is there.
+func (r *Registry) CreateEach(names []string, spec Spec) (results []error) {
 	var from *bare
 	if len(names) > 1 {
 		from = &bare{}
 		defer from.close()
 	}
 	for _, name := range names {
-		if err := r.create(name, spec, from); err != nil {
-			failures = append(failures, err)
-		}
+		results = append(results, r.create(name, spec, from))
 	}
-	return failures
+	return results
 }
 
 func (r *Registry) create(name string, spec Spec, from *bare) error {
-	return r.add("create", name, func(making string) (*Namespace, *launch.Holder, error) {
-		ns := &Namespace{Share: spec.Sharing(), Labels: spec.Labels}
-		holder, err := r.keep(ns, spec, making, from)
-		return ns, holder, err
+	return r.add("create", name, func(making string) (*Namespace, holder, error) {
+		ns := &Namespace{Share: spec.Sharing(), Labels: spec.Labels, Engine: spec.Engine}
+		if spec.Engine == Userspace {
+			return r.serve(ns, spec)
+		}
+		return r.keep(ns, spec, making, from)
 	})
 }
 
 // A maker gets what is to become a name something that keeps its namespace:
 // mounts in the directory making, or a holder.
-type maker func(making string) (*Namespace, *launch.Holder, error)
+type maker func(making string) (*Namespace, holder, error)
+
+// A holder is a process that keeps a namespace. It ends with this process until
+// it is released.
+type holder interface {
+	Release() error
+	End()
+}
 
 // add gives a namespace a name, which is there when all else is. Verb is what
 // that is to the user.
@@ -185,9 +193,9 @@ func (r *Registry) temporary() (string, error) {
 }
 
 // keep makes a namespace and what keeps it.
-func (r *Registry) keep(ns *Namespace, spec Spec, making string, from *bare) (*launch.Holder, error) {
+func (r *Registry) keep(ns *Namespace, spec Spec, making string, from *bare) (*Namespace, holder, error) {
 	if r.mounted {
-		return nil, r.keepByMounts(ns, making, from, func(hidden string) (*os.File, *os.File, error) {
+		return ns, nil, r.keepByMounts(ns, making, from, func(hidden string) (*os.File, *os.File, error) {
 			return launch.Make(spec.launched(), hidden)
 		})
 	}
@@ -196,15 +204,15 @@ func (r *Registry) keep(ns *Namespace, spec Spec, making string, from *bare) (*l
 
 // heldBy records the holder that was started for the namespace, and returns it,
 // or ends it if that fails.
-func (ns *Namespace) heldBy(holder *launch.Holder, err error) (*launch.Holder, error) {
+func (ns *Namespace) heldBy(holder *launch.Holder, err error) (*Namespace, holder, error) {
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	if err := ns.recordHolder(holder.PID); err != nil {
 		holder.End()
-		return nil, err
+		return nil, nil, err
 	}
-	return holder, nil
+	return ns, holder, nil
 }
 
 func (ns *Namespace) recordHolder(pid int) error {

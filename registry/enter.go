@@ -9,6 +9,7 @@ import (
 
 	"github.com/ipcns/ipcns"
 	"github.com/ipcns/ipcns/internal/launch"
+	"github.com/ipcns/ipcns/internal/server"
 	"golang.org/x/sys/unix"
 )
 
@@ -18,9 +19,15 @@ import (
 func (r *Registry) Become(name, path string, args, env []string, root bool) error {
 	// Before the thread goes where that may be another, or none.
 	dir, noDir := os.Getwd()
-	return r.read(func(lock *os.File) error {
-		ns, err := r.living(name)
-		if err != nil {
+	program := launch.Program{Path: path, Args: args, Env: env}
+	var ns *Namespace
+	var conn *server.Conn
+	err := r.read(func(lock *os.File) (err error) {
+		if ns, err = r.living(name); err != nil {
+			return err
+		}
+		if ns.Engine == Userspace {
+			conn, err = server.Dial(ns.Holder.PID)
 			return err
 		}
 		parts, err := r.parts(ns)
@@ -34,8 +41,13 @@ func (r *Registry) Become(name, path string, args, env []string, root bool) erro
 			return fmt.Errorf("cannot tell the working directory: %w; go to one that is there, such as /", cause(noDir, "."))
 		}
 		parts.Dir = dir
-		return launch.InKept(parts, launch.Program{Path: path, Args: args, Env: env}, lock)
+		return launch.InKept(parts, program, lock)
 	})
+	if conn == nil {
+		return err
+	}
+	// Not in there, which may be in another mount namespace.
+	return ns.become(conn, program, root)
 }
 
 // parts opens what a program enters. Who is in the IPC namespace already may

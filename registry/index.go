@@ -24,6 +24,9 @@ func (r *Registry) indexPath(inode uint64) string {
 // index adds the record in a directory. A name whose namespace has ended may
 // have had the same inode number.
 func (r *Registry) index(ns *Namespace, dir string) error {
+	if ns.Engine == Userspace {
+		return nil // the kernel has no number for it
+	}
 	if err := os.Mkdir(r.path(indexDir), 0o755); err != nil && !errors.Is(err, fs.ErrExist) {
 		return fmt.Errorf("cannot write %w", cause(err, r.path(indexDir)))
 	}

@@ -116,6 +116,12 @@ func identify(names []*Namespace, ns *ipcns.Namespace) *Namespace {
 // Current returns the name of the namespace that the caller is in, "" if it
 // has none.
 func (r *Registry) Current() (string, error) {
+	if ns, ok, err := servedIn(r.List); ok {
+		if ns == nil {
+			return "", err
+		}
+		return ns.Name, err
+	}
 	own, err := ipcns.Current()
 	if err != nil {
 		return "", err

@@ -23,7 +23,7 @@ import (
 // empty: what is on the machine is not touched.
 func TestMain(m *testing.M) {
 	if len(os.Args) > 1 && os.Args[1] == launch.FailureCommand {
-		err := launch.Failure(os.Args[2:])
+		_, err := launch.Failure(os.Args[2:])
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(launch.StatusFailed)
 	}

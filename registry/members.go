@@ -52,31 +52,42 @@ func looks(pid int) bool {
 	return err == nil && string(args) == launch.LookName+"\x00"
 }
 
+// MembersOf returns the processes in a namespace, as [Membership.In] does. Those
+// of one that has a server are known when they have started a program, or made
+// a call.
+func MembersOf(ns *Namespace) ([]int, error) {
+	if ns.Engine == Userspace {
+		status, err := ns.Status()
+		return status.Members, err
+	}
+	members, err := Members()
+	return members.In(ns), err
+}
+
 // staying returns the processes that are in a namespace and stay there. Others
 // are about to end, since somebody has just killed them.
-func (m Membership) staying(ns *Namespace) ([]int, error) {
+func staying(ns *Namespace, members Membership) (in []int, err error) {
 	const patience, pause = 200 * time.Millisecond, 10 * time.Millisecond
-	in := m.In(ns)
-	for start := time.Now(); len(in) > 0 && time.Since(start) < patience; {
-		time.Sleep(pause)
-		now, err := Members()
-		if err != nil {
-			return nil, err
-		}
-		in = now.In(ns)
+	if ns.Engine == Userspace {
+		in, err = MembersOf(ns)
+	} else {
+		in = members.In(ns)
 	}
-	return in, nil
+	for start := time.Now(); err == nil && len(in) > 0 && time.Since(start) < patience; {
+		time.Sleep(pause)
+		in, err = MembersOf(ns)
+	}
+	return in, err
 }
 
 // Wait returns when no process is in a namespace any more. It looks again each
 // second, and whenever a process ends.
 func Wait(ns *Namespace) error {
 	for {
-		members, err := Members()
+		pids, err := MembersOf(ns)
 		if err != nil {
 			return err
 		}
-		pids := members.In(ns)
 		if len(pids) == 0 {
 			return nil
 		}

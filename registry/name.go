@@ -88,6 +88,12 @@ func Shown(current, full string) string {
 
 // shown is [Shown] for the caller, who may have the lock.
 func (r *Registry) shown(full string) string {
+	if ns, ok, _ := servedIn(func() ([]*Namespace, error) { return r.below("") }); ok {
+		if ns == nil {
+			return "/" + full
+		}
+		return Shown(ns.Name, full)
+	}
 	own, err := ipcns.Current()
 	if err != nil {
 		return full

@@ -30,8 +30,9 @@ type Namespace struct {
 	Why string `json:"-"`
 
 	Version int       `json:"version"`
-	Inode   uint64    `json:"inode"`        // as in ipc:[4026532177]
-	ID      uint64    `json:"id,omitempty"` // 0 if the kernel does not tell
+	Engine  Engine    `json:"engine,omitempty"` // that of the kernel, if empty
+	Inode   uint64    `json:"inode"`            // as in ipc:[4026532177]
+	ID      uint64    `json:"id,omitempty"`     // 0 if the kernel does not tell
 	Boot    string    `json:"boot_id"`
 	Mount   uint64    `json:"mount_namespace,omitempty"` // its inode, if Share leaves something to the namespace
 	Holder  *Holder   `json:"holder,omitempty"`          // nil if mounts keep the namespace
@@ -41,6 +42,15 @@ type Namespace struct {
 	Labels  map[string]string `json:"labels,omitempty"`
 	Adopted bool              `json:"adopted,omitempty"` // it was there before the name
 }
+
+// An Engine is who implements a namespace.
+type Engine string
+
+// The engines. Userspace is a server of ours, which the holder is.
+const (
+	Kernel    Engine = ""
+	Userspace Engine = "userspace"
+)
 
 // A State is what became of a namespace.
 type State string
@@ -76,6 +86,12 @@ func (r *Registry) load(dir, name string) *Namespace {
 	if ns.Version > recordVersion {
 		return ns.is(Unknown, fmt.Errorf("its record %s is of version %d, and this ipcns reads up to %d; use a newer one", file, ns.Version, recordVersion))
 	}
+	if ns.Engine == Userspace {
+		if err := ns.served(); err != nil {
+			return ns.is(Stale, err)
+		}
+		return ns.is(Alive, nil)
+	}
 	opened, err := ns.open(dir)
 	if errors.Is(err, unix.EACCES) && ns.Holder != nil {
 		return ns.is(Alive, nil) // its user namespace is not below the caller's
@@ -94,6 +110,9 @@ func (ns *Namespace) is(state State, why error) *Namespace {
 	}
 	return ns
 }
+
+// errUserspace is what can be said of no namespace of the kernel's.
+var errUserspace = errors.New("it is not the kernel's namespace, but one that a server of ipcns implements; use \"ipcns exec\", or a command with -n")
 
 // What may be the matter with a name.
 var (
@@ -157,6 +176,9 @@ func (r *Registry) living(name string) (*Namespace, error) {
 // open opens what keeps the namespace, and checks that it is the one that was
 // recorded: a number may have been used again.
 func (ns *Namespace) open(dir string) (*ipcns.Namespace, error) {
+	if ns.Engine == Userspace {
+		return nil, errUserspace
+	}
 	path := filepath.Join(dir, ipcFile)
 	if ns.Holder != nil {
 		if err := ns.Holder.alive(); err != nil {

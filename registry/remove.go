@@ -106,7 +106,7 @@ func (r *Registry) doomed(name string, how Removal, members Membership) ([]*Name
 		if ns.Adopted {
 			continue
 		}
-		in, err := members.staying(ns)
+		in, err := staying(ns, members)
 		if err != nil {
 			return nil, err
 		}
@@ -123,7 +123,7 @@ func (r *Registry) endable(ns *Namespace) error {
 	if ns.State == Alive && ns.Holder == nil && !r.mounted {
 		return fmt.Errorf("%s is kept by a mount, and it takes CAP_SYS_ADMIN to end that: %w", ns.Name, unix.EPERM)
 	}
-	if ns.State != Alive || ns.Adopted || ns.Holder == nil {
+	if ns.State != Alive || ns.Adopted || ns.Holder == nil || ns.Engine == Userspace {
 		return nil
 	}
 	opened, err := ns.open(r.path(ns.Name))
@@ -191,7 +191,7 @@ func (r *Registry) end(ending string, namespaces []*Namespace) (notes []string, 
 
 // empty destroys the objects of a namespace that is alive and ours.
 func (r *Registry) empty(ns *Namespace, dir string) (note string, err error) {
-	if ns.State != Alive || ns.Adopted {
+	if ns.State != Alive || ns.Adopted || ns.Engine == Userspace { // whose server has all of it
 		return "", nil
 	}
 	opened, err := ns.open(dir)

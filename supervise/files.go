@@ -132,7 +132,7 @@ func (c *call) openContents(full string, flags int) {
 	if t == nil {
 		return
 	}
-	c.s.countAll(t.PID())
+	c.s.countAll()
 	content, err := c.contents(full, t)
 	if err != nil {
 		c.fail(errnoOf(err))
@@ -152,6 +152,9 @@ func (c *call) contents(full string, t *userspace.Task) ([]byte, error) {
 	case sys.SupervisorFile:
 		return fmt.Appendf(nil, "%d %d\n", c.s.pid, c.thread.in.marker), nil
 	case sys.MqueuesFile:
+		for _, r := range c.s.registrations {
+			c.s.endFallen(r)
+		}
 		queues, err := t.MqList()
 		if err != nil {
 			return nil, err

@@ -3,6 +3,9 @@
 package supervise
 
 import (
+	"errors"
+	"fmt"
+	"os"
 	"syscall"
 	"unsafe"
 
@@ -111,4 +114,21 @@ func (c *call) readString(address uint64) (string, syscall.Errno) {
 		address += uint64(size)
 	}
 	return "", syscall.ENAMETOOLONG
+}
+
+// MayLookAt returns why a supervisor in this process could not serve another
+// process; see ptrace(2).
+func MayLookAt(pid int) error {
+	var local, remote [1]byte
+	iovec := unix.Iovec{Base: &local[0], Len: 1}
+	// Whether anything is at that address there does not matter.
+	there := unix.RemoteIovec{Base: uintptr(unsafe.Pointer(&remote[0])), Len: 1}
+	_, _, errno := syscall.RawSyscall6(unix.SYS_PROCESS_VM_READV, uintptr(pid), uintptr(unsafe.Pointer(&iovec)), 1, uintptr(unsafe.Pointer(&there)), 1, 0)
+	if errno != syscall.EPERM {
+		return nil
+	}
+	if scope, err := os.ReadFile("/proc/sys/kernel/yama/ptrace_scope"); err == nil && scope[0] != '0' {
+		return errors.New("this kernel lets no process look at another that it has not started; as root: sysctl kernel.yama.ptrace_scope=0")
+	}
+	return fmt.Errorf("the server may not look at process %d, which another user has started or which is not to be looked at: %w", pid, errno)
 }

@@ -3,6 +3,7 @@
 package supervise
 
 import (
+	"math"
 	"os"
 	"strconv"
 	"strings"
@@ -44,7 +45,7 @@ func (c *call) mqOpen() {
 		return
 	}
 	who := t.Credentials
-	who.RlimitMsgqueue = rlimit(c.tid, unix.RLIMIT_MSGQUEUE)
+	who.RlimitMsgqueue = rlimit(c.tid, "Max msgqueue size")
 	opener := c.thread.in.keeper.With(who)
 	mqd, err := opener.MqOpen("/"+name, flags, uint32(c.args[2]), attr)
 	if errno := errnoOf(err); errno == syscall.EMFILE || errno == syscall.ENOSPC {
@@ -78,6 +79,7 @@ func (c *call) describe(mqd *userspace.Mqd, nonblock bool) {
 	defer unix.Close(fd)
 	in := c.thread.in
 	d := &description{in: in, mqd: mqd, pipe: pipe}
+	c.s.endFallen(c.s.registrations[d.key()])
 	d.show(levelOf(mqd))
 	if c.answerFD(fd, unix.O_CLOEXEC) != 0 {
 		mqd.Close()
@@ -86,6 +88,9 @@ func (c *call) describe(mqd *userspace.Mqd, nonblock bool) {
 	}
 	c.s.descriptions[pipe.Inode()] = d
 	in.queues[mqd.Inode()] = append(in.queues[mqd.Inode()], d)
+	if r := c.s.registrations[d.key()]; r != nil && r.process == c.thread.process {
+		r.open++
+	}
 }
 
 func levelOf(mqd *userspace.Mqd) mqpipe.Level {
@@ -279,8 +284,10 @@ func (c *call) tookFromQueue(o userspace.Outcome) bool {
 
 // nonblock reports whether the descriptor that is the call's first argument is
 // O_NONBLOCK.
-func (c *call) nonblock() bool {
-	text, err := readProc(c.tid, "fdinfo/"+itoa(c.int(0)))
+func (c *call) nonblock() bool { return c.isNonblock(c.int(0)) }
+
+func (c *call) isNonblock(fd int) bool {
+	text, err := readProc(c.tid, "fdinfo/"+itoa(fd))
 	if err != nil {
 		return false
 	}
@@ -341,13 +348,16 @@ func (c *call) setNonblock(nonblock bool) error {
 	return unix.SetNonblock(fd, nonblock)
 }
 
-// rlimit returns the soft limit of a resource; nil if it has none, or cannot be
-// told.
-func rlimit(tid, resource int) *uint64 {
-	var limit unix.Rlimit
-	if unix.Prlimit(tid, resource, nil, &limit) != nil || limit.Cur == unix.RLIM_INFINITY {
-		unlimited := ^uint64(0)
-		return &unlimited
+// rlimit returns the soft limit of a resource by its name in
+// proc_pid_limits(5), the highest number if there is none. For prlimit(2) the
+// program would have to be of the same user.
+func rlimit(tid int, name string) *uint64 {
+	text, _ := readProc(tid, "limits")
+	_, values, _ := strings.Cut(string(text), "\n"+name+" ")
+	soft, _, _ := strings.Cut(strings.TrimLeft(values, " "), " ")
+	limit, err := strconv.ParseUint(soft, 10, 64)
+	if err != nil {
+		limit = math.MaxUint64
 	}
-	return &limit.Cur
+	return &limit
 }

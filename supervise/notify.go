@@ -35,6 +35,7 @@ type registration struct {
 	description *description
 	event       sigevent
 	cookie      [sys.MqCookieSize]byte // for a thread
+	socket      *os.File               // to which a thread listens
 	open        int                    // descriptors of the queue that the process had
 	end         func() bool
 }
@@ -59,16 +60,15 @@ func (c *call) mqNotify() {
 			return
 		}
 	}
+	for _, other := range c.s.registrations {
+		c.s.endFallen(other)
+	}
 	d := c.description(c.int(0))
 	if d == nil {
 		c.fail(syscall.EBADF)
 		return
 	}
 	before := c.s.registrations[d.key()]
-	if before != nil && !before.stands() {
-		c.s.endRegistration(before)
-		before = nil
-	}
 	if c.args[1] == 0 {
 		if before != nil && before.process == r.process {
 			c.s.endRegistration(before)
@@ -155,13 +155,27 @@ func (r *registration) countOpen() int {
 // which ends a registration (SEMANTICS A.7.14). Nothing tells when it does.
 func (r *registration) stands() bool { return r.countOpen() >= r.open }
 
+// endFallen ends a registration that no longer stands; nil for none.
+func (s *Supervisor) endFallen(r *registration) {
+	if r != nil && !r.stands() {
+		s.endRegistration(r)
+	}
+}
+
 // endRegistration ends one that has not been used.
 func (s *Supervisor) endRegistration(r *registration) {
-	const removed = 2 // NOTIFY_REMOVED
-	if r.end() && r.event.notify == sigevThread {
-		r.sendCookie(removed)
+	if r.end() {
+		r.tellRemoved()
 	}
 	delete(s.registrations, r.description.key())
+}
+
+// tellRemoved tells the thread of a registration that it has ended.
+func (r *registration) tellRemoved() {
+	const removed = 2 // NOTIFY_REMOVED
+	if r.event.notify == sigevThread {
+		r.sendCookie(removed)
+	}
 }
 
 // endNotifications ends those of a process that has ended.
@@ -172,8 +186,8 @@ func (s *Supervisor) endNotifications(p *process) {
 			delete(s.registrations, r.description.key())
 		}
 	}
-	if p.socket != nil {
-		p.socket.Close()
+	for _, socket := range p.sockets {
+		socket.Close()
 	}
 }
 
@@ -182,6 +196,7 @@ func (r *registration) fire(s *Supervisor) func(sender *userspace.Task) {
 	return func(sender *userspace.Task) {
 		delete(s.registrations, r.description.key())
 		if !r.stands() {
+			r.tellRemoved()
 			return
 		}
 		switch r.event.notify {
@@ -216,9 +231,7 @@ func (r *registration) signal(sender *userspace.Task) {
 func (r *registration) sendCookie(what byte) {
 	cookie := r.cookie
 	cookie[len(cookie)-1] = what
-	if socket := r.process.socket; socket != nil {
-		unix.Sendto(int(socket.Fd()), cookie[:], unix.MSG_DONTWAIT|unix.MSG_NOSIGNAL, nil)
-	}
+	unix.Sendto(int(r.socket.Fd()), cookie[:], unix.MSG_DONTWAIT|unix.MSG_NOSIGNAL, nil)
 }
 
 // takeOverSocket puts one end of a pair of ours in the place of the netlink
@@ -226,36 +239,54 @@ func (r *registration) sendCookie(what byte) {
 // thread that waits wait anew.
 func (c *call) takeOverSocket(r *registration) error {
 	fd := int(r.event.signo)
-	p := r.process
+	p := c.thread.process
 	link, err := os.Readlink(procPath(c.tid, "fd/"+itoa(fd)))
 	if err != nil {
 		return syscall.EBADF
 	}
-	if p.socket != nil && link == p.socketLink {
+	p.closeUnusedSockets()
+	if r.socket = p.sockets[link]; r.socket != nil {
 		return nil
 	}
-	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_CLOEXEC, 0)
+	kind := unix.SOCK_SEQPACKET | unix.SOCK_CLOEXEC
+	if c.isNonblock(fd) {
+		kind |= unix.SOCK_NONBLOCK
+	}
+	pair, err := unix.Socketpair(unix.AF_UNIX, kind, 0)
 	if err != nil {
 		return err
 	}
 	defer unix.Close(pair[1])
-	ours := os.NewFile(uintptr(pair[0]), "notifications")
-	if errno := sys.SeccompReplaceFD(c.fd, c.id, pair[1], fd, unix.O_CLOEXEC); errno != 0 {
-		ours.Close()
-		return errno
-	}
-	if p.socket != nil {
-		p.socket.Close()
-	}
-	p.socket = ours
-	if p.socketLink, err = os.Readlink("/proc/self/fd/" + itoa(pair[1])); err != nil {
+	r.socket = os.NewFile(uintptr(pair[0]), "notifications")
+	link, err = os.Readlink("/proc/self/fd/" + itoa(pair[1]))
+	if err != nil {
+		r.socket.Close()
 		return err
 	}
+	if errno := sys.SeccompReplaceFD(c.fd, c.id, pair[1], fd, unix.O_CLOEXEC); errno != 0 {
+		r.socket.Close()
+		return errno
+	}
+	p.sockets[link] = r.socket
 	return c.kickReceivers(fd)
+}
+
+// closeUnusedSockets closes those of which the program has closed the other end.
+func (p *process) closeUnusedSockets() {
+	for link, socket := range p.sockets {
+		end := []unix.PollFd{{Fd: int32(socket.Fd())}}
+		if _, err := unix.Poll(end, 0); err == nil && end[0].Revents&unix.POLLHUP != 0 {
+			socket.Close()
+			delete(p.sockets, link)
+		}
+	}
 }
 
 // kickReceivers makes threads that receive from a descriptor do so anew.
 func (c *call) kickReceivers(fd int) error {
+	if c.isNonblock(fd) {
+		return nil // as nobody sleeps there
+	}
 	const patience = 20 * time.Millisecond
 	for start := time.Now(); ; {
 		receiving, running := c.receivers(fd)

@@ -4,6 +4,7 @@ package supervise
 
 import (
 	"bufio"
+	"bytes"
 	"os"
 	"strconv"
 	"strings"
@@ -16,10 +17,11 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A segment is one that a program has attached: a memfd that it has mapped.
+// A segment is one that programs have attached: a memfd that they have mapped.
 type segment struct {
-	in *namespace
-	id int
+	in     *namespace
+	id     int
+	mapped map[int]uint64 // how many mappings a process has, by pid, as was last seen
 }
 
 // pageSize is that of the machine, which SHMLBA is too.
@@ -27,7 +29,7 @@ var pageSize = uint64(os.Getpagesize())
 
 func (c *call) shmget() {
 	if t := c.task(); t != nil {
-		c.s.countEnding(t.PID()) // which may be what limits are reached by
+		c.s.countEnding() // which may be what limits are reached by
 		c.result(t.Shmget(ipc.Key(c.int(0)), c.args[1], c.int(2)))
 	}
 }
@@ -109,7 +111,7 @@ func (c *call) mapSegment(t *userspace.Task, id, memfd int, address, bytes uint6
 		return err
 	}
 	if failure == nil {
-		c.s.segments[inode] = segment{c.thread.in, id}
+		c.s.attached(inode, c.thread.in, id, t.PID())
 	}
 	return failure
 }
@@ -225,40 +227,118 @@ func (c *call) shmdt() {
 	if err != nil && !c.answered {
 		c.fail(errnoOf(err))
 	}
-	c.s.countAll(t.PID())
+	c.s.countAll()
+}
+
+// attached notes that a process has mapped a segment once more.
+func (s *Supervisor) attached(inode uint64, in *namespace, id, pid int) {
+	if s.segments[inode] == nil {
+		s.segments[inode] = &segment{in, id, map[int]uint64{}}
+	}
+	s.segments[inode].mapped[pid]++
 }
 
 // countAll tells the namespaces how many mappings their segments have. What
 // processes do with a mapping, and that they fork and end, nothing tells, so
 // they are looked at whenever it matters.
-func (s *Supervisor) countAll(by int) {
+func (s *Supervisor) countAll() {
 	if len(s.segments) == 0 {
 		return
 	}
-	counts := map[uint64]uint64{}
-	for _, pid := range s.family() {
-		s.pieces(pid, func(p piece) { counts[p.inode]++ })
+	counts := s.mappings(s.family())
+	if s.mayBeInherited(counts) {
+		counts = s.mappings(allProcesses())
 	}
 	for inode, segment := range s.segments {
-		segment.in.ns.SetNattch(segment.id, counts[inode], by)
-		if counts[inode] == 0 {
+		segment.set(counts[inode])
+		if len(counts[inode]) == 0 {
 			delete(s.segments, inode)
 		}
 	}
 }
 
+// mappings counts those of processes, by the memfd's inode and by pid.
+func (s *Supervisor) mappings(pids []int) map[uint64]map[int]uint64 {
+	counts := map[uint64]map[int]uint64{}
+	for _, pid := range pids {
+		s.pieces(pid, func(p piece) {
+			if counts[p.inode] == nil {
+				counts[p.inode] = map[int]uint64{}
+			}
+			counts[p.inode][pid]++
+		})
+	}
+	return counts
+}
+
+// mayBeInherited reports whether a segment that nobody seems to have mapped was
+// mapped by a process that has ended. One that it has started, and that has made
+// no call, has another parent then, and is not found as one of the family.
+func (s *Supervisor) mayBeInherited(counts map[uint64]map[int]uint64) bool {
+	for inode, segment := range s.segments {
+		if len(counts[inode]) > 0 {
+			continue
+		}
+		for pid := range segment.mapped {
+			if s.processes[pid] == nil {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// set tells the namespace which processes have how many mappings: of more first,
+// as who has ended may have started another before.
+func (g *segment) set(mapped map[int]uint64) {
+	total := uint64(0)
+	for _, n := range g.mapped {
+		total += n
+	}
+	for pid, n := range mapped {
+		before := g.mapped[pid]
+		if n <= before {
+			continue
+		}
+		by := pid
+		if before == 0 { // it was inherited (SEMANTICS A.6.2)
+			by = parentOf(pid)
+		}
+		total += n - before
+		g.in.ns.SetNattch(g.id, total, by)
+	}
+	for pid, before := range g.mapped {
+		if n := mapped[pid]; n < before {
+			total -= before - n
+			g.in.ns.SetNattch(g.id, total, pid)
+		}
+	}
+	g.mapped = mapped
+}
+
+// countHeld is countAll if it matters that the process has ended.
+func (s *Supervisor) countHeld(pid int) {
+	for _, segment := range s.segments {
+		if segment.mapped[pid] > 0 {
+			s.countAll()
+			return
+		}
+	}
+	s.countEnding()
+}
+
 // countEnding is countAll if a segment may end by that.
-func (s *Supervisor) countEnding(by int) {
+func (s *Supervisor) countEnding() {
 	for _, segment := range s.segments {
 		if segment.in.ns.HasEnding() {
-			s.countAll(by)
+			s.countAll()
 			return
 		}
 	}
 }
 
-// family returns the processes that are known, and those that they have
-// started and that have made no call yet.
+// family returns the processes that are known to make calls or to have mapped a
+// segment, and those that they have started.
 func (s *Supervisor) family() []int {
 	var pids []int
 	seen := map[int]bool{}
@@ -276,7 +356,39 @@ func (s *Supervisor) family() []int {
 	for pid := range s.processes {
 		add(pid)
 	}
+	for _, segment := range s.segments {
+		for pid := range segment.mapped {
+			add(pid)
+		}
+	}
 	return pids
+}
+
+// allProcesses returns those of the machine.
+func allProcesses() []int {
+	entries, _ := os.ReadDir("/proc")
+	var pids []int
+	for _, entry := range entries {
+		if pid, err := strconv.Atoi(entry.Name()); err == nil {
+			pids = append(pids, pid)
+		}
+	}
+	return pids
+}
+
+// parentOf returns the parent of a process, or the process itself if it has
+// ended; see proc_pid_stat(5).
+func parentOf(pid int) int {
+	text, _ := readProc(pid, "stat")
+	fields := strings.Fields(string(text[bytes.LastIndexByte(text, ')')+1:]))
+	if len(fields) < 2 {
+		return pid
+	}
+	parent, err := strconv.Atoi(fields[1])
+	if err != nil {
+		return pid
+	}
+	return parent
 }
 
 // children returns those of all threads of a process; see proc_tid_children(5).
@@ -310,7 +422,7 @@ func (c *call) shmctl() {
 		return
 	}
 	c.s.reap()
-	c.s.countAll(t.PID())
+	c.s.countAll()
 	switch cmd {
 	case sys.IPCRmid:
 		c.result(0, t.ShmctlRmid(id))
@@ -332,7 +444,7 @@ func (c *call) shmctl() {
 		info, highest, err := t.ShmInfo()
 		stat(c, highest, sys.ShmInfoDS{UsedIDs: number(info.Segments), Tot: info.Pages, Rss: info.Resident, Swp: info.Swapped}, err)
 	case sys.ShmLock:
-		t.RlimitMemlock = rlimit(c.tid, unix.RLIMIT_MEMLOCK)
+		t.RlimitMemlock = rlimit(c.tid, "Max locked memory")
 		c.result(0, t.ShmctlLock(id))
 	case sys.ShmUnlock:
 		c.result(0, t.ShmctlUnlock(id))

@@ -38,7 +38,7 @@ type Supervisor struct {
 
 	descriptions  map[uint64]*description    // open POSIX queues, by the inode of their pipe
 	registrations map[queueKey]*registration // of mq_notify
-	segments      map[uint64]segment         // that are attached, by the inode of their memfd
+	segments      map[uint64]*segment        // that are attached, by the inode of their memfd
 
 	watching  chan struct{} // tells the watcher that one has begun to
 	exits     int           // an epoll descriptor of the processes' pidfds
@@ -63,7 +63,7 @@ func New(limits *ipc.Limits) (*Supervisor, error) {
 	s := &Supervisor{
 		namespaces: map[uint16]*namespace{}, processes: map[int]*process{}, threads: map[int]*thread{},
 		waiting:      map[*call]struct{}{},
-		descriptions: map[uint64]*description{}, registrations: map[queueKey]*registration{}, segments: map[uint64]segment{},
+		descriptions: map[uint64]*description{}, registrations: map[queueKey]*registration{}, segments: map[uint64]*segment{},
 		watching: make(chan struct{}, 1), exits: exits, unused: make(chan struct{}), pid: unix.Getpid(),
 	}
 	if s.closing, err = unix.Eventfd(0, unix.EFD_CLOEXEC); err == nil {
@@ -155,6 +155,11 @@ func (s *Supervisor) serve(fd int) {
 func (s *Supervisor) Unused() <-chan struct{} {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if s.listening == 0 {
+		none := make(chan struct{})
+		close(none)
+		return none
+	}
 	return s.unused
 }
 
@@ -163,6 +168,8 @@ func (s *Supervisor) Unused() <-chan struct{} {
 func (s *Supervisor) Namespace(f func(*userspace.Namespace) error) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.reap()
+	s.countAll()
 	return f(s.outermost.ns)
 }
 

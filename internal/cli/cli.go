@@ -13,6 +13,8 @@ import (
 
 	"github.com/ipcns/ipcns/internal/launch"
 	"github.com/ipcns/ipcns/internal/oneline"
+	"github.com/ipcns/ipcns/internal/run"
+	"github.com/ipcns/ipcns/internal/server"
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 )
@@ -26,6 +28,9 @@ const (
 
 // Main runs the command line and returns its exit status.
 func Main(args []string) int {
+	if status, was := server.Main(args); was {
+		return status
+	}
 	root := newRoot()
 	addCommands(root, args[1:])
 	root.SetArgs(args[1:])
@@ -180,6 +185,7 @@ var commands = map[string]func() *cobra.Command{
 	"version":             newVersion,
 	"completion":          newCompletion,
 	launch.FailureCommand: newLaunchFailed,
+	server.JoinCommand:    newJoinServer,
 }
 
 // addCommands adds the command that the arguments begin with, and all of them
@@ -220,7 +226,24 @@ func newLaunchFailed() *cobra.Command {
 		Hidden:             true,
 		DisableFlagParsing: true,
 		Args:               cobra.ArbitraryArgs,
-		RunE:               func(cmd *cobra.Command, args []string) error { return launch.Failure(args) },
+		RunE: func(cmd *cobra.Command, args []string) error {
+			otherwise, err := launch.Failure(args)
+			if len(otherwise) == 0 {
+				return err
+			}
+			return run.Instead(err, otherwise)
+		},
+	})
+}
+
+// newJoinServer is what "ipcns run --wait" runs the program by.
+func newJoinServer() *cobra.Command {
+	return failingWith(launch.StatusFailed, &cobra.Command{
+		Use:                server.JoinCommand,
+		Hidden:             true,
+		DisableFlagParsing: true,
+		Args:               cobra.ArbitraryArgs,
+		RunE:               func(cmd *cobra.Command, args []string) error { return run.BecomeJoined(args) },
 	})
 }
 

@@ -11,7 +11,7 @@ import (
 func newExec() *cobra.Command {
 	request := run.Request{Exists: true}
 	cmd := &cobra.Command{
-		Use:   "exec [--root] NAME [--] CMD [ARG...]",
+		Use:   "exec [--engine ENGINE] [--root] [-v] NAME [--] CMD [ARG...]",
 		Short: "Run a program in a namespace that has a name",
 		Long: `Run CMD in the namespace of that name, with its /dev/mqueue and /dev/shm.
 
@@ -40,6 +40,7 @@ was found but cannot be run, 127 if it was not found.`,
 		ValidArgsFunction: completeName,
 	}
 	cmd.Flags().SetInterspersed(false)
+	addEngineFlags(cmd, &request)
 	cmd.Flags().BoolVar(&request.Root, "root", false, "let CMD see itself as root of the user namespace, if there is one")
 	return failingWith(launch.StatusFailed, cmd)
 }

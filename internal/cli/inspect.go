@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"maps"
+	"os"
 	"path"
 	"slices"
 	"strings"
@@ -53,6 +54,7 @@ type facts struct {
 	Why     string            `json:"why,omitempty"`
 	ID      *uint64           `json:"id"`
 	Inode   uint64            `json:"inode"`
+	Engine  string            `json:"engine"`
 	Owner   *uint32           `json:"owner_uid"`
 	Path    string            `json:"path,omitempty"`
 	Holder  int               `json:"holder_pid,omitempty"`
@@ -63,6 +65,8 @@ type facts struct {
 	objectCounts
 	Processes []jsonProcess `json:"processes"`
 	Inside    []string      `json:"inside"`
+
+	served bool // by a server, which the holder is
 }
 
 // inspect collects the facts about the namespace of a reference.
@@ -86,6 +90,9 @@ func inspect(reference string) (*facts, error) {
 	}
 	defer ns.Close()
 	f := factsOf(ns.named)
+	if ns.Namespace == nil {
+		return f, f.askServer(ns.named)
+	}
 	if id, err := ns.ID(); err == nil {
 		f.ID = &id
 	}
@@ -107,9 +114,21 @@ func inspect(reference string) (*facts, error) {
 	return f, err
 }
 
+// askServer completes the facts of a namespace that has a server.
+func (f *facts) askServer(ns *registry.Namespace) error {
+	status, err := ns.Status()
+	if err != nil {
+		return err
+	}
+	uid := uint32(os.Geteuid())
+	f.Owner, f.Processes, f.objectCounts = &uid, commandsOf(status.Members), countsOf(status)
+	f.Inside, err = namesInside(ns.Name)
+	return err
+}
+
 // factsOf returns what is recorded of a namespace.
 func factsOf(ns *registry.Namespace) *facts {
-	f := &facts{State: ns.State, Why: ns.Why, Inode: ns.Inode, Adopted: ns.Adopted, Share: []string{}, Labels: map[string]string{}, Processes: []jsonProcess{}, Inside: []string{}}
+	f := &facts{State: ns.State, Why: ns.Why, Inode: ns.Inode, Engine: engineOf(ns), Adopted: ns.Adopted, Share: []string{}, Labels: map[string]string{}, Processes: []jsonProcess{}, Inside: []string{}}
 	f.Share = append(f.Share, ns.Share...)
 	maps.Copy(f.Labels, ns.Labels)
 	if ns.Name == "" {
@@ -120,6 +139,7 @@ func factsOf(ns *registry.Namespace) *facts {
 		return f // its record could not be read
 	}
 	f.Created, f.Path = &ns.Created, run.Names().Path(ns)
+	f.served = ns.Engine == registry.Userspace
 	if ns.Holder != nil {
 		f.Holder = ns.Holder.PID
 	}
@@ -207,6 +227,9 @@ func (f *facts) state() string {
 }
 
 func (f *facts) keptBy() string {
+	if f.served {
+		return fmt.Sprintf("process %d, a server, which implements it", f.Holder)
+	}
 	if f.Holder != 0 {
 		return fmt.Sprintf("process %d", f.Holder)
 	}
@@ -268,6 +291,9 @@ func (f *facts) enterWith() string {
 	shown, err := displayed(*f.Name)
 	if err != nil {
 		shown = *f.Name
+	}
+	if f.served {
+		return fmt.Sprintf("ipcns exec %s CMD", shown)
 	}
 	if f.Path == "" {
 		return fmt.Sprintf("ipcns exec %s CMD, or as root nsenter -t %d -i -m CMD", shown, f.Holder)

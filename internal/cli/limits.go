@@ -45,6 +45,11 @@ it has a name or was made with a limit. Root cannot change another user's.
 				}
 			}
 			t := target{args[0]}
+			if len(settings) > 0 {
+				if ns := t.served(); ns != nil {
+					return ns.SetLimits(settings)
+				}
+			}
 			return t.do(cmd, func(system ipc.System) error {
 				if len(settings) > 0 {
 					return setLimits(settings)

@@ -3,11 +3,13 @@
 package cli
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
 	"os"
 	"runtime"
+	"slices"
 	"strconv"
 	"sync"
 
@@ -17,6 +19,7 @@ import (
 	"github.com/ipcns/ipcns/internal/listing"
 	"github.com/ipcns/ipcns/internal/oneline"
 	"github.com/ipcns/ipcns/internal/run"
+	"github.com/ipcns/ipcns/internal/server"
 	"github.com/ipcns/ipcns/ipc"
 	"github.com/ipcns/ipcns/registry"
 	"github.com/spf13/cobra"
@@ -90,8 +93,11 @@ type namespaceRow struct {
 	PID      *int    `json:"pid"`
 	Command  *string `json:"command"`
 
-	pids []int
-	open func() (*ipcns.Namespace, error)
+	Engine string `json:"engine"`
+
+	pids   []int
+	open   func() (*ipcns.Namespace, error)
+	status func() (server.Status, error) // nil for one of the kernel's
 }
 
 // objectCounts are the objects of a namespace.
@@ -124,9 +130,10 @@ func namespaceRows() (rows []*namespaceRow, unseen int, err error) {
 			delete(members, named.Inode)
 		}
 	}
+	rows = append(rows, servedRows(all)...)
 	for _, ns := range namespaces {
 		if _, unnamed := members[ns.Inode]; unnamed {
-			rows = append(rows, &namespaceRow{State: registry.Alive, Inode: ns.Inode, pids: ns.PIDs, open: ns.Open})
+			rows = append(rows, &namespaceRow{State: registry.Alive, Inode: ns.Inode, Engine: engineOf(&registry.Namespace{}), pids: ns.PIDs, open: ns.Open})
 		}
 	}
 	rows, err = fill(rows)
@@ -134,12 +141,29 @@ func namespaceRows() (rows []*namespaceRow, unseen int, err error) {
 }
 
 func namedRow(names *registry.Registry, named *registry.Namespace, members host.Namespace) *namespaceRow {
-	return &namespaceRow{
-		Name: &named.Name, State: named.State, Inode: named.Inode,
-		pids: registry.Membership{named.Inode: members.PIDs}.In(named),
-		open: func() (*ipcns.Namespace, error) { return names.OpenNamespace(named.Name) },
+	row := &namespaceRow{Name: &named.Name, State: named.State, Inode: named.Inode, Engine: engineOf(named)}
+	if named.Engine == registry.Userspace {
+		row.status = func() (server.Status, error) { return named.Status() }
+		return row
 	}
+	row.pids = registry.Membership{named.Inode: members.PIDs}.In(named)
+	row.open = func() (*ipcns.Namespace, error) { return names.OpenNamespace(named.Name) }
+	return row
 }
+
+// servedRows returns a row for each server's namespace that has no name.
+func servedRows(names []*registry.Namespace) (rows []*namespaceRow) {
+	for _, pid := range server.All() {
+		named := slices.ContainsFunc(names, func(ns *registry.Namespace) bool { return ns.Holder != nil && ns.Holder.PID == pid })
+		if ns := unnamed(pid); !named {
+			rows = append(rows, &namespaceRow{State: ns.State, Engine: engineOf(ns), status: ns.Status})
+		}
+	}
+	return rows
+}
+
+// engineOf returns the word for who implements a namespace.
+func engineOf(ns *registry.Namespace) string { return cmp.Or(string(ns.Engine), "kernel") }
 
 // fill completes rows, some at a time, and leaves out what has ended since.
 func fill(rows []*namespaceRow) ([]*namespaceRow, error) {
@@ -172,6 +196,11 @@ func fill(rows []*namespaceRow) ([]*namespaceRow, error) {
 }
 
 func (row *namespaceRow) fill() error {
+	if row.status != nil && row.State == registry.Alive {
+		if err := row.fillServed(); err != nil {
+			return err
+		}
+	}
 	processes := len(row.pids)
 	row.Processes = &processes
 	if processes > 0 {
@@ -180,7 +209,7 @@ func (row *namespaceRow) fill() error {
 			row.Command = &command
 		}
 	}
-	if row.State != registry.Alive {
+	if row.State != registry.Alive || row.status != nil {
 		return nil
 	}
 	opened, err := row.open()
@@ -202,6 +231,21 @@ func (row *namespaceRow) fill() error {
 	}
 	row.objectCounts, err = count(opened)
 	return err
+}
+
+// fillServed asks the server of a namespace, whose owner is who asks.
+func (row *namespaceRow) fillServed() error {
+	status, err := row.status()
+	if err != nil {
+		return fmt.Errorf("%w: %w", unix.ESRCH, err) // it ends with its last program
+	}
+	uid := uint32(os.Geteuid())
+	row.OwnerUID, row.pids, row.objectCounts = &uid, status.Members, countsOf(status)
+	return nil
+}
+
+func countsOf(status server.Status) objectCounts {
+	return objectCounts{&status.Queues, &status.Sets, &status.Segments, &status.Mqueues}
 }
 
 // count counts the objects of a namespace, as far as this user may.
@@ -259,11 +303,19 @@ func writeNamespaces(w io.Writer, rows []*namespaceRow) error {
 		if row.Name != nil {
 			name = registry.Shown(current, *row.Name)
 		}
-		t.add(name, number(row.ID), strconv.FormatUint(row.Inode, 10), number(row.Processes),
+		t.add(name, number(row.ID), row.inode(), number(row.Processes),
 			number(row.Queues), number(row.Sets), number(row.Segments), number(row.Mqueues),
 			row.owner(&users), number(row.PID), row.command())
 	}
 	return t.write(w, terminalWidth())
+}
+
+// inode prints the inode number, or the engine of what has none.
+func (row *namespaceRow) inode() string {
+	if row.Inode == 0 {
+		return row.Engine
+	}
+	return strconv.FormatUint(row.Inode, 10)
 }
 
 func (row *namespaceRow) command() string {

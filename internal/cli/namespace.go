@@ -15,6 +15,7 @@ import (
 	"github.com/ipcns/ipcns/internal/launch"
 	"github.com/ipcns/ipcns/internal/listing"
 	"github.com/ipcns/ipcns/internal/run"
+	"github.com/ipcns/ipcns/internal/server"
 	"github.com/ipcns/ipcns/ipc"
 	"github.com/ipcns/ipcns/kernel"
 	"github.com/ipcns/ipcns/registry"
@@ -49,6 +50,9 @@ func (t *target) do(cmd *cobra.Command, f func(ipc.System) error) error {
 	if t.reference == "self" || inside {
 		return f(kernel.System{})
 	}
+	if served, err := t.becomeInside(); served {
+		return err
+	}
 	ns, err := open(t.reference)
 	if err != nil {
 		return err
@@ -64,6 +68,61 @@ func (t *target) do(cmd *cobra.Command, f func(ipc.System) error) error {
 	}
 	defer owner.Close()
 	return launch.Inside(int(owner.Fd()), int(ns.File().Fd()), append([]string{"ipcns", "--" + insideFlag}, os.Args[1:]...), os.Environ())
+}
+
+// served returns the namespace of a name or a process, if it has a server.
+func (t *target) served() *registry.Namespace {
+	if kind, rest, _ := strings.Cut(t.reference, ":"); kind == "pid" {
+		pid, err := strconv.Atoi(rest)
+		if err != nil {
+			return nil // for what is wrong there are words elsewhere
+		}
+		if holder, ok := server.Of(pid); ok {
+			return servedBy(holder)
+		}
+		return nil
+	}
+	if !isName(t.reference) {
+		return nil
+	}
+	names, full, err := resolve(t.reference)
+	if err != nil {
+		return nil
+	}
+	ns, err := names.Find(full)
+	if err != nil || ns.Engine != registry.Userspace {
+		return nil
+	}
+	return ns
+}
+
+// servedBy returns the namespace of a server, with what is recorded of it if it
+// has a name.
+func servedBy(pid int) *registry.Namespace {
+	names, err := run.Names().List()
+	if err == nil {
+		for _, ns := range names {
+			if ns.Engine == registry.Userspace && ns.State == registry.Alive && ns.Holder.PID == pid {
+				return ns
+			}
+		}
+	}
+	return unnamed(pid)
+}
+
+// unnamed returns the namespace of a server, which has no name.
+func unnamed(pid int) *registry.Namespace {
+	return &registry.Namespace{State: registry.Alive, Engine: registry.Userspace, Holder: &registry.Holder{PID: pid}}
+}
+
+// becomeInside starts the command again in the namespace of a name, if that has
+// a server, which answers it as it answers programs. It is not served otherwise.
+func (t *target) becomeInside() (served bool, err error) {
+	ns := t.served()
+	if ns == nil {
+		return false, nil
+	}
+	return true, ns.Become(launch.Program{Path: "/proc/self/exe", Args: append([]string{"ipcns", "--" + insideFlag}, os.Args[1:]...), Env: os.Environ()})
 }
 
 // enter calls f in the namespace, and reports whether it came to that. The
@@ -137,12 +196,23 @@ func displayed(full string) (string, error) {
 // A looked is a namespace that a command looks at: open, and with what is
 // recorded of its name, if it has one.
 type looked struct {
-	*ipcns.Namespace
-	named *registry.Namespace
+	*ipcns.Namespace // nil for one that is not the kernel's
+	named            *registry.Namespace
+}
+
+// Close lets go of the namespace.
+func (ns looked) Close() error {
+	if ns.Namespace == nil {
+		return nil
+	}
+	return ns.Namespace.Close()
 }
 
 // look opens the namespace of a reference.
 func look(reference string) (looked, error) {
+	if ns := (&target{reference}).served(); ns != nil && ns.State == registry.Alive {
+		return looked{nil, ns}, nil
+	}
 	opened, err := open(reference)
 	if err != nil {
 		return looked{}, err
@@ -160,8 +230,7 @@ func look(reference string) (looked, error) {
 
 // pids returns the processes in the namespace.
 func (ns looked) pids() ([]int, error) {
-	members, err := registry.Members()
-	return members.In(ns.named), err
+	return registry.MembersOf(ns.named)
 }
 
 // isName reports whether a reference is that of a name.
@@ -216,6 +285,9 @@ func (m idMap) outside(id uint32) uint32 {
 func users(cmd *cobra.Command) (listing.Names, error) {
 	if inside, err := cmd.Flags().GetBool(insideFlag); err != nil || !inside {
 		return listing.Names{}, err
+	}
+	if _, _, within := server.Within(); within {
+		return listing.Names{}, nil // in the same user namespace
 	}
 	uids, err := readIDMap("/proc/self/uid_map")
 	if err != nil {

@@ -33,7 +33,7 @@ func InKept(parts Parts, p Program, until *os.File) error {
 				keep = append(keep, int(file.Fd()))
 			}
 		}
-		return viaStub(calls, p, keep...)
+		return viaStub(calls, p, nil, keep...)
 	}
 	runtime.LockOSThread()
 	defer runtime.KeepAlive(until)
@@ -77,7 +77,7 @@ func Inside(userNS, ipcNS int, args, env []string) error {
 		{number: unix.SYS_SETNS, args: []arg{number(ipcNS), number(unix.CLONE_NEWIPC)}, step: stepEnterIPC},
 		{number: unix.SYS_UNSHARE, args: []arg{number(unix.CLONE_NEWNS)}, step: stepMount},
 	}
-	return viaStub(append(calls, keepCapabilities(unix.CAP_SYS_ADMIN, unix.CAP_DAC_OVERRIDE)...), Program{selfPath, args, env}, userNS, ipcNS)
+	return viaStub(append(calls, keepCapabilities(unix.CAP_SYS_ADMIN, unix.CAP_DAC_OVERRIDE)...), Program{selfPath, args, env}, nil, userNS, ipcNS)
 }
 
 // keepCapabilities lets the capabilities of a user namespace outlive execve,

@@ -11,7 +11,10 @@ import (
 	"strings"
 	"syscall"
 
+	"github.com/ipcns/ipcns/internal/sys"
 	"github.com/ipcns/ipcns/ipc"
+	"github.com/ipcns/ipcns/kernel"
+	"golang.org/x/sys/unix"
 )
 
 // Exit statuses when the program was not started.
@@ -50,13 +53,49 @@ func errnoOf(err error) syscall.Errno {
 // failed. Its arguments are for [Failure].
 const FailureCommand = "launch-failed"
 
-// Failure returns the error behind the arguments of [FailureCommand]: a step,
-// and a byte that is the error number.
-func Failure(args []string) error {
-	if len(args) != 2 || len(args[1]) != 1 {
-		return errors.New(FailureCommand + " is ipcns's own and takes what ipcns gives it")
+// Failure returns the error behind the arguments of [FailureCommand]: a step, and
+// a byte that is the error number. Behind these are the arguments with which
+// ipcns is to go on otherwise; they are returned if the kernel gave no user
+// namespace, and nothing has been changed.
+func Failure(args []string) (otherwise []string, err error) {
+	if len(args) < 2 || len(args[1]) != 1 {
+		return nil, errors.New(FailureCommand + " is ipcns's own and takes what ipcns gives it")
 	}
-	return step(args[0]).failure(syscall.Errno(args[1][0]))
+	s := step(args[0])
+	if s == stepUser {
+		otherwise = args[2:]
+	}
+	return otherwise, s.failure(syscall.Errno(args[1][0]))
+}
+
+// Refused reports whether err is that this user gets no namespace of the
+// kernel's, with whatever mounts.
+func Refused(err error) bool {
+	var e *Error
+	if !errors.As(err, &e) {
+		return false
+	}
+	switch e.step {
+	case stepIPC, stepUser, stepMap, stepMemfd:
+		return true
+	}
+	return false
+}
+
+// Refusal returns why the kernel would give this user no namespace, as far as
+// that shows beforehand; nil if it does not.
+func Refusal() error {
+	// Programs would get nothing from a kernel without System V IPC.
+	if _, _, err := (kernel.System{}).MsgInfo(); errors.Is(err, syscall.ENOSYS) {
+		return errors.New("this kernel has no System V IPC")
+	}
+	if sys.Capable(unix.CAP_SYS_ADMIN) {
+		return nil
+	}
+	if knob := userNamespaceKnob(); knob != "" {
+		return errors.New("it takes CAP_SYS_ADMIN, which this user lacks, or a user namespace" + knob)
+	}
+	return nil
 }
 
 // A step is what a call is for: a word, and what it is about.

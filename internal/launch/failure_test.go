@@ -224,7 +224,7 @@ func TestTheLastWord(t *testing.T) {
 
 // TestAnErrorHoldsItsErrno is for programs that ask for it.
 func TestAnErrorHoldsItsErrno(t *testing.T) {
-	err := launch.Failure([]string{"exec /a path with blanks", string([]byte{byte(syscall.ENOENT)})})
+	_, err := launch.Failure([]string{"exec /a path with blanks", string([]byte{byte(syscall.ENOENT)})})
 	if e := (*launch.Error)(nil); !errors.As(err, &e) || e.Status != launch.StatusNotFound || !errors.Is(err, syscall.ENOENT) {
 		t.Errorf("error %#v", err)
 	}
@@ -234,8 +234,8 @@ func TestAnErrorHoldsItsErrno(t *testing.T) {
 }
 
 func TestFailureCommandIsNotForPeople(t *testing.T) {
-	for _, args := range [][]string{nil, {"ipc"}, {"ipc", ""}, {"ipc", "12"}, {"ipc", "1", "2"}} {
-		err := launch.Failure(args)
+	for _, args := range [][]string{nil, {"ipc"}, {"ipc", ""}, {"ipc", "12"}} {
+		_, err := launch.Failure(args)
 		if e := (*launch.Error)(nil); err == nil || errors.As(err, &e) || err.Error() != "launch-failed is ipcns's own and takes what ipcns gives it" {
 			t.Errorf("%q: error %v", args, err)
 		}

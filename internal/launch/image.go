@@ -138,7 +138,7 @@ func (l *layout) calls(calls []call) uint64 {
 // calls and becomes p. If a call fails, it becomes the program behind the
 // descriptor self with the arguments of explain, in which the step and the
 // error number stand.
-func layOut(calls []call, p Program, self int) []byte {
+func layOut(calls []call, p Program, self int, otherwise []string) []byte {
 	l := newLayout()
 	environment := l.list(p.Env)
 
@@ -152,7 +152,11 @@ func layOut(calls []call, p Program, self int) []byte {
 	))
 
 	errno := l.words(0)
-	explain := l.words(l.text("ipcns"), l.text(FailureCommand), 0, errno, 0)
+	arguments := []uint64{l.text("ipcns"), l.text(FailureCommand), 0, errno}
+	for _, argument := range otherwise {
+		arguments = append(arguments, l.text(argument))
+	}
+	explain := l.words(append(arguments, 0)...)
 	failure := l.calls([]call{
 		{number: unix.SYS_EXECVEAT, args: []arg{number(self), text(""), number(uintptr(explain)), number(uintptr(environment)), number(unix.AT_EMPTY_PATH)}},
 		// Only if that failed too.
@@ -203,8 +207,8 @@ func program(dataSize int) []byte {
 }
 
 // becomeStub replaces this process by the stub program for a plan.
-func becomeStub(calls []call, p Program, self int) error {
-	file, err := stubFile(layOut(calls, p, self))
+func becomeStub(calls []call, p Program, self int, otherwise []string) error {
+	file, err := stubFile(layOut(calls, p, self, otherwise))
 	if err != nil {
 		return err
 	}

@@ -41,6 +41,11 @@ type Namespace struct {
 	Shm    bool               // a /dev/shm of its own
 	Limits []ipc.LimitSetting // set before the program starts
 	Root   bool               // the program is to see itself as uid 0
+	Told   string             // written to standard error when the namespace has been made
+
+	// Otherwise are arguments of ipcns for when the kernel gives this user no
+	// user namespace: it is what the process becomes then. None if empty.
+	Otherwise []string
 }
 
 // InNew turns the process into p in a new namespace. It returns only if that
@@ -78,6 +83,9 @@ func (ns Namespace) direct() bool {
 	return sys.Capable(unix.CAP_SYS_ADMIN)
 }
 
+// Become turns the process into p, where it is. It returns only if that failed.
+func Become(p Program) error { return execute(p) }
+
 // execute becomes p. A file without a format that the kernel knows is a
 // shell script, as execvp(3) has it.
 func execute(p Program) error {
@@ -95,12 +103,12 @@ func inUserNamespace(ns Namespace, p Program) error {
 		return err
 	}
 	defer release()
-	return viaStub(calls, p)
+	return viaStub(calls, p, ns.Otherwise)
 }
 
-// viaStub lets the stub make the calls and become p. The descriptors in keep
-// stay open until then.
-func viaStub(calls []call, p Program, keep ...int) error {
+// viaStub lets the stub make the calls and become p; for otherwise see
+// [Failure]. The descriptors in keep stay open until then.
+func viaStub(calls []call, p Program, otherwise []string, keep ...int) error {
 	self, err := unix.Open(selfPath, unix.O_PATH|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return stepSelf.failure(errnoOf(err))
@@ -116,5 +124,5 @@ func viaStub(calls []call, p Program, keep ...int) error {
 		}
 		closing = append(closing, call{number: unix.SYS_FCNTL, args: []arg{number(fd), number(unix.F_SETFD), number(unix.FD_CLOEXEC)}, step: stepSelf})
 	}
-	return becomeStub(append(closing, calls...), p, self)
+	return becomeStub(append(closing, calls...), p, self, otherwise)
 }

@@ -22,7 +22,8 @@ import (
 
 func TestMain(m *testing.M) {
 	if len(os.Args) > 1 && os.Args[1] == launch.FailureCommand {
-		tell(launch.Failure(os.Args[2:]))
+		_, err := launch.Failure(os.Args[2:])
+		tell(err)
 	}
 	ipctest.Play(map[string]func() error{
 		become:     becomeWhatIsOrdered,

@@ -26,7 +26,16 @@ func planNamespace(ns Namespace, inUser bool) (calls []call, release func(), err
 		release()
 		return nil, nil, err
 	}
-	return slices.Concat([]call{newIPC}, limits, mounts), release, nil
+	return slices.Concat([]call{newIPC}, limits, mounts, tell(ns.Told)), release, nil
+}
+
+// tell writes a line to standard error, if there is one to tell and it can be.
+func tell(text string) []call {
+	if text == "" {
+		return nil
+	}
+	line := text + "\n"
+	return []call{{number: unix.SYS_WRITE, args: []arg{number(2), {text: line}, number(len(line))}, except: unix.EBADF, step: stepSelf}}
 }
 
 // planInUser makes the namespace in a new user namespace. The limits are

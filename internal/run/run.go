@@ -29,6 +29,11 @@ type Request struct {
 	Labels []string // KEY=VALUE
 	Root   bool
 	Args   []string // the program and its arguments
+
+	Engine  string // auto, kernel or userspace; auto if empty
+	Verbose bool   // say which engine it is, and why
+	Wait    bool   // until the last process of the namespace has ended
+	because string // why it is not the kernel
 }
 
 // The failures of requests without a program.
@@ -61,8 +66,7 @@ func (r Request) Become() error {
 	if len(r.Labels) > 0 {
 		return errors.New("labels are for a namespace that stays; use --name NAME too")
 	}
-	ns := launch.Namespace{Mqueue: !spec.ShareMqueue, Shm: !spec.ShareShm, Limits: spec.Limits, Root: r.Root}
-	return launch.InNew(ns, launch.Program{Path: path, Args: r.Args, Env: os.Environ()})
+	return r.becomeUnnamed(spec, launch.Program{Path: path, Args: r.Args, Env: os.Environ()})
 }
 
 func (r Request) becomeNamed(spec registry.Spec, path string) error {
@@ -71,10 +75,16 @@ func (r Request) becomeNamed(spec registry.Spec, path string) error {
 	if err != nil {
 		return err
 	}
+	if r.Wait {
+		return errors.New("--wait is for a namespace without a name; use \"ipcns wait\" for one that has one")
+	}
 	if !r.Exists {
 		if err := r.ensure(names, name, spec); err != nil {
 			return err
 		}
+	}
+	if err := r.checkEngine(names, name); err != nil {
+		return err
 	}
 	err = names.Become(name, path, r.Args, os.Environ(), r.Root)
 	if registry.Missing(err) {
@@ -96,7 +106,7 @@ func Names() *registry.Registry {
 func (r Request) ensure(names *registry.Registry, name string, spec registry.Spec) error {
 	ns, err := names.Find(name)
 	if registry.Missing(err) {
-		err = names.Create(name, spec)
+		err = errors.Join(r.CreateAll(names, []string{name}, spec)...)
 		if !registry.Exists(err) {
 			return err
 		}
@@ -135,6 +145,11 @@ func setLimits(name string, limits []string) error {
 
 // Spec returns what is asked of a namespace, apart from the program.
 func (r Request) Spec() (spec registry.Spec, err error) {
+	switch r.Engine {
+	case "", engineAuto, engineKernel, engineUserspace:
+	default:
+		return spec, fmt.Errorf("unknown engine %q; the engines are auto, kernel and userspace", r.Engine)
+	}
 	for _, what := range r.Share {
 		switch what {
 		case "mqueue":
@@ -178,10 +193,11 @@ func Parse(command string, args []string) (r Request, ok bool) {
 	switch command {
 	case "run":
 		return parse(args, Request{}, map[string]func(*Request, string){
-			"--name":  func(r *Request, value string) { r.Name = value },
-			"--share": func(r *Request, value string) { r.Share = append(r.Share, strings.Split(value, ",")...) },
-			"--limit": func(r *Request, value string) { r.Limits = append(r.Limits, strings.Split(value, ",")...) },
-			"--label": func(r *Request, value string) { r.Labels = append(r.Labels, value) },
+			"--name":   func(r *Request, value string) { r.Name = value },
+			"--share":  func(r *Request, value string) { r.Share = append(r.Share, strings.Split(value, ",")...) },
+			"--limit":  func(r *Request, value string) { r.Limits = append(r.Limits, strings.Split(value, ",")...) },
+			"--label":  func(r *Request, value string) { r.Labels = append(r.Labels, value) },
+			"--engine": func(r *Request, value string) { r.Engine = value },
 		})
 	case "exec":
 		r, ok := parse(args, Request{Exists: true}, nil)
@@ -210,6 +226,9 @@ func parse(args []string, r Request, flags map[string]func(*Request, string)) (R
 			return r, len(r.Args) > 0
 		case args[i] == "--root":
 			r.Root = true
+			continue
+		case args[i] == "-v", args[i] == "--verbose":
+			r.Verbose = true
 			continue
 		case set == nil:
 			return r, false

@@ -9,6 +9,7 @@ import (
 
 	"github.com/ipcns/ipcns"
 	"github.com/ipcns/ipcns/internal/run"
+	"github.com/ipcns/ipcns/internal/server"
 	"github.com/spf13/cobra"
 )
 
@@ -17,7 +18,8 @@ func newIdentify() *cobra.Command {
 		Use:   "identify PID",
 		Short: "Tell which namespace a process is in",
 		Long: `Print the name of the namespace that a process is in, or what else it can be
-called where a command takes a namespace: init, or ipc:[INODE].`,
+called where a command takes a namespace: init, or ipc:[INODE], or the process
+where the namespace is not the kernel's and has no name.`,
 		Example: `  ipcns identify $$`,
 		Args: func(cmd *cobra.Command, args []string) error {
 			if len(args) != 1 {
@@ -30,12 +32,7 @@ called where a command takes a namespace: init, or ipc:[INODE].`,
 			if err != nil || pid <= 0 {
 				return wrongUsage("%q is no process; write its number", args[0])
 			}
-			ns, err := ipcns.OpenPID(pid)
-			if err != nil {
-				return err
-			}
-			defer ns.Close()
-			name, err := called(ns)
+			name, err := namespaceOf(pid)
 			if err != nil {
 				return err
 			}
@@ -43,6 +40,22 @@ called where a command takes a namespace: init, or ipc:[INODE].`,
 			return err
 		},
 	}
+}
+
+// namespaceOf returns a reference for the namespace of a process.
+func namespaceOf(pid int) (string, error) {
+	if server, ok := server.Of(pid); ok {
+		if ns := servedBy(server); ns.Name != "" {
+			return displayed(ns.Name)
+		}
+		return fmt.Sprintf("pid:%d", pid), nil
+	}
+	ns, err := ipcns.OpenPID(pid)
+	if err != nil {
+		return "", err
+	}
+	defer ns.Close()
+	return called(ns)
 }
 
 // called returns a reference for the namespace.

@@ -121,6 +121,7 @@ func (f *facts) askServer(ns *registry.Namespace) error {
 		return err
 	}
 	uid := uint32(os.Geteuid())
+	f.Holder = status.PID
 	f.Owner, f.Processes, f.objectCounts = &uid, commandsOf(status.Members), countsOf(status)
 	f.Inside, err = namesInside(ns.Name)
 	return err
@@ -205,6 +206,10 @@ func (f *facts) name() string {
 }
 
 func (f *facts) kernelName() string {
+	if f.Engine == string(registry.Userspace) && f.Owner != nil {
+		var users listing.Names
+		return fmt.Sprintf("userspace, of %s, served by process %d", users.User(*f.Owner), f.Holder)
+	}
 	if f.Inode == 0 {
 		return ""
 	}

@@ -50,6 +50,9 @@ func (t *target) do(cmd *cobra.Command, f func(ipc.System) error) error {
 	if t.reference == "self" || inside {
 		return f(kernel.System{})
 	}
+	if _, _, within := server.Within(); within {
+		return fmt.Errorf("cannot look into %s: this process is in a namespace that is not the kernel's, and sees no other; do this outside", t.reference)
+	}
 	if served, err := t.becomeInside(); served {
 		return err
 	}

@@ -166,6 +166,9 @@ func (r Request) tell(engine string) {
 
 // CreateAll makes namespaces that stay, with the engine that was asked for.
 func (r Request) CreateAll(names *registry.Registry, fulls []string, spec registry.Spec) (failures []error) {
+	if _, _, within := server.Within(); within {
+		return []error{fmt.Errorf("cannot create %s: a program in a namespace that is not the kernel's makes none that stay; do this outside", strings.Join(fulls, ", "))}
+	}
 	if r.engine() == engineUserspace {
 		return r.createServed(names, fulls, spec)
 	}

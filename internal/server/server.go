@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"os/signal"
 	"sync"
 
 	"github.com/ipcns/ipcns/supervise"
@@ -23,6 +24,7 @@ type server struct {
 
 // serve is the server's process.
 func serve() error {
+	signal.Ignore(unix.SIGHUP) // of a terminal that it does not use
 	supervisor, err := supervise.New(nil)
 	if err != nil {
 		return err

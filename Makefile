@@ -4,7 +4,7 @@ SOAK ?= 20
 SOAK_TIME ?= 1h
 
 # Debian's packages of the programs that the tests and the benchmark run.
-TEST_PACKAGES := fakeroot perl procps python3 stress-ng util-linux vim-tiny
+TEST_PACKAGES := fakeroot gcc libc6-dev perl postgresql procps python3 stress-ng util-linux vim-tiny
 BENCH_PACKAGES := bubblewrap findutils iproute2 util-linux
 
 export GO

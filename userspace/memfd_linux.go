@@ -44,6 +44,16 @@ type MemfdSegment struct{ fd, size int }
 // FD returns the memfd, which is closed when the segment ends.
 func (m *MemfdSegment) FD() int { return m.fd }
 
+// Resident returns how many bytes of the segment are in memory.
+func (m *MemfdSegment) Resident() uint64 {
+	var st unix.Stat_t
+	if err := unix.Fstat(m.fd, &st); err != nil {
+		return 0
+	}
+	const block = 512 // of st_blocks, whatever the file system's is
+	return uint64(st.Blocks) * block
+}
+
 // Map implements [SegmentMemory].
 func (m *MemfdSegment) Map(readOnly bool) ([]byte, error) {
 	protection := unix.PROT_READ

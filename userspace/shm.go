@@ -406,10 +406,22 @@ func (t *Task) ShmctlInfo() (_ ipc.Shminfo, _ int, err error) {
 	return ipc.Shminfo{Shmmax: l.Shmmax, Shmall: l.Shmall, Shmmni: l.Shmmni, Shmmin: 1, Shmseg: l.Shmmni}, ns.segments.highest(), nil
 }
 
-// ShmInfo is SHM_INFO of shmctl(2). What is resident is not known here: it is
-// told as all.
+// ShmInfo is SHM_INFO of shmctl(2). What is resident is told as all, where the
+// memory does not know.
 func (t *Task) ShmInfo() (_ ipc.ShmInfo, _ int, err error) {
 	defer t.begin(act{call: "shmctl(SHM_INFO)"}).end(&err)
 	ns := t.ns
-	return ipc.ShmInfo{Segments: ns.segments.inUse, Pages: ns.pages, Resident: ns.pages}, ns.segments.highest(), nil
+	return ipc.ShmInfo{Segments: ns.segments.inUse, Pages: ns.pages, Resident: ns.resident()}, ns.segments.highest(), nil
+}
+
+// resident returns how many pages of segments are in memory.
+func (ns *Namespace) resident() (pages uint64) {
+	for s := range ns.segments.all() {
+		if known, ok := s.memory.(interface{ Resident() uint64 }); ok {
+			pages += known.Resident() / page
+		} else {
+			pages += s.pages()
+		}
+	}
+	return pages
 }

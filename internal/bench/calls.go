@@ -85,7 +85,7 @@ func (t tools) compareInside(dir string) error {
 			if err != nil {
 				return err
 			}
-			their, err := nanoseconds(exec.Command(c, w.name, strconv.Itoa(callsInRun)))
+			their, err := printed(exec.Command(c, w.name, strconv.Itoa(callsInRun)))
 			if err != nil {
 				return err
 			}
@@ -107,7 +107,7 @@ func (t tools) timeOurs(index int) (float64, error) {
 	if err != nil {
 		return 0, err
 	}
-	return nanoseconds(cmd)
+	return printed(cmd)
 }
 
 func selfAs(part string, args ...string) (*exec.Cmd, error) {
@@ -120,7 +120,8 @@ func selfAs(part string, args ...string) (*exec.Cmd, error) {
 	return cmd, nil
 }
 
-func nanoseconds(cmd *exec.Cmd) (float64, error) {
+// printed returns the number that a command prints.
+func printed(cmd *exec.Cmd) (float64, error) {
 	output, err := cmd.Output()
 	if err != nil {
 		return 0, fmt.Errorf("%s: %w", strings.Join(cmd.Args, " "), err)

@@ -94,7 +94,10 @@ func bench(ipcns string) error {
 	if err := t.compareCalls(); err != nil {
 		return err
 	}
-	return t.compareUserspace()
+	if err := t.compareUserspace(); err != nil {
+		return err
+	}
+	return t.compareSupervised(dir)
 }
 
 func removeWhenInterrupted(dir string) {

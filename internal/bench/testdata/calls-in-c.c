@@ -1,6 +1,9 @@
 /*
- * calls-in-c WORK N: does the work N times and prints the nanoseconds that one
- * took. It is what calls.go does with the Go packages, to compare with.
+ * calls-in-c WORK N [SLEEPERS]: does the work N times and prints the nanoseconds
+ * that one took, while so many other processes sleep in a semop. It is what
+ * calls.go does with the Go packages, to compare with.
+ *
+ * calls-in-c memory SLEEPERS: prints how many KiB the supervisor has in memory.
  */
 #define _GNU_SOURCE
 #include <mqueue.h>
@@ -129,6 +132,18 @@ static void shm(long n)
 	check(shmctl(id, IPC_RMID, NULL), "shmctl");
 }
 
+static void msgget_key(long n)
+{
+	const key_t key = 0x2a;
+	int id = check(msgget(key, IPC_CREAT | 0600), "msgget");
+	double start = now();
+
+	for (long i = 0; i < n; i++)
+		check(msgget(key, 0), "msgget");
+	report(start, n);
+	check(msgctl(id, IPC_RMID, NULL), "msgctl");
+}
+
 static mqd_t open_queue(const char *name, size_t size)
 {
 	struct mq_attr attr = { .mq_maxmsg = 8, .mq_msgsize = size };
@@ -171,30 +186,88 @@ static void mq_pingpong(long n)
 	check(wait(NULL), "wait");
 }
 
-int main(int argc, char **argv)
+/* sleepers starts processes that sleep until the set that it returns is gone. */
+static int sleepers(long n)
 {
-	const char *work = argc == 3 ? argv[1] : "";
-	long n = argc == 3 ? atol(argv[2]) : 0;
+	int id = check(semget(IPC_PRIVATE, 1, 0600), "semget");
+	struct sembuf down = { 0, -1, 0 };
 
-	if (!strcmp(work, "msg-64"))
+	for (long i = 0; i < n; i++)
+		if (check(fork(), "fork") == 0) {
+			semop(id, &down, 1);
+			_exit(0);
+		}
+	while (check(semctl(id, 0, GETNCNT), "semctl") < n)
+		usleep(1000);
+	return id;
+}
+
+static void wake(int id)
+{
+	check(semctl(id, 0, IPC_RMID), "semctl");
+	while (wait(NULL) > 0)
+		;
+}
+
+static void memory(void)
+{
+	char path[64], line[256];
+	int pid;
+	long kib;
+	FILE *file = fopen("/proc/sysvipc/supervisor", "r");
+
+	check(file && fscanf(file, "%d", &pid) == 1 ? 0 : -1, "supervisor");
+	fclose(file);
+	snprintf(path, sizeof path, "/proc/%d/status", pid);
+	file = fopen(path, "r");
+	check(file ? 0 : -1, path);
+	while (fgets(line, sizeof line, file))
+		if (sscanf(line, "VmRSS: %ld", &kib) == 1)
+			printf("%ld\n", kib);
+	fclose(file);
+}
+
+static int work(const char *what, long n)
+{
+	if (!strcmp(what, "msg-64"))
 		msg(n, 64);
-	else if (!strcmp(work, "msg-4k"))
+	else if (!strcmp(what, "msg-4k"))
 		msg(n, 4096);
-	else if (!strcmp(work, "msg-ping-pong"))
+	else if (!strcmp(what, "msg-ping-pong"))
 		msg_pingpong(n);
-	else if (!strcmp(work, "sem"))
+	else if (!strcmp(what, "sem"))
 		sem(n);
-	else if (!strcmp(work, "sem-ping-pong"))
+	else if (!strcmp(what, "sem-ping-pong"))
 		sem_pingpong(n);
-	else if (!strcmp(work, "shm"))
+	else if (!strcmp(what, "msgget"))
+		msgget_key(n);
+	else if (!strcmp(what, "shm"))
 		shm(n);
-	else if (!strcmp(work, "mq-64"))
+	else if (!strcmp(what, "mq-64"))
 		mq(n, 64);
-	else if (!strcmp(work, "mq-4k"))
+	else if (!strcmp(what, "mq-4k"))
 		mq(n, 4096);
-	else if (!strcmp(work, "mq-ping-pong"))
+	else if (!strcmp(what, "mq-ping-pong"))
 		mq_pingpong(n);
 	else
 		return 2;
 	return 0;
+}
+
+int main(int argc, char **argv)
+{
+	int asleep, status = 0;
+
+	if (argc < 3 || argc > 4)
+		return 2;
+	if (!strcmp(argv[1], "memory")) {
+		asleep = sleepers(atol(argv[2]));
+		memory();
+	} else {
+		asleep = argc == 4 ? sleepers(atol(argv[3])) : -1;
+		status = work(argv[1], atol(argv[2]));
+	}
+	if (asleep >= 0)
+		wake(asleep);
+	return status;
 }

@@ -7,6 +7,7 @@ import (
 	"maps"
 	"os"
 	"slices"
+	"sync"
 	"syscall"
 
 	"github.com/ipcns/ipcns/internal/mqpipe"
@@ -37,22 +38,26 @@ type call struct {
 	answered bool
 }
 
-// handlers are the calls that come to the supervisor, by number.
-var handlers = withOwn(map[uintptr]func(*call){
-	unix.SYS_MSGGET: (*call).msgget, unix.SYS_MSGSND: (*call).msgsnd, unix.SYS_MSGRCV: (*call).msgrcv, unix.SYS_MSGCTL: (*call).msgctl,
-	unix.SYS_SEMGET: (*call).semget, unix.SYS_SEMOP: (*call).semop, unix.SYS_SEMTIMEDOP: (*call).semtimedop, unix.SYS_SEMCTL: (*call).semctl,
-	unix.SYS_SHMGET: (*call).shmget, unix.SYS_SHMAT: (*call).shmat, unix.SYS_SHMDT: (*call).shmdt, unix.SYS_SHMCTL: (*call).shmctl,
-	unix.SYS_MQ_OPEN: (*call).mqOpen, unix.SYS_MQ_UNLINK: (*call).mqUnlink, unix.SYS_MQ_NOTIFY: (*call).mqNotify,
-	unix.SYS_MQ_TIMEDSEND: (*call).mqTimedsend, unix.SYS_MQ_TIMEDRECEIVE: (*call).mqTimedreceive, unix.SYS_MQ_GETSETATTR: (*call).mqGetsetattr,
+// handlers are the calls that come to the supervisor, by number. They are made
+// when they are first of use, which most programs that have this package do not
+// come to.
+var handlers = sync.OnceValue(func() map[uintptr]func(*call) {
+	return withOwn(map[uintptr]func(*call){
+		unix.SYS_MSGGET: (*call).msgget, unix.SYS_MSGSND: (*call).msgsnd, unix.SYS_MSGRCV: (*call).msgrcv, unix.SYS_MSGCTL: (*call).msgctl,
+		unix.SYS_SEMGET: (*call).semget, unix.SYS_SEMOP: (*call).semop, unix.SYS_SEMTIMEDOP: (*call).semtimedop, unix.SYS_SEMCTL: (*call).semctl,
+		unix.SYS_SHMGET: (*call).shmget, unix.SYS_SHMAT: (*call).shmat, unix.SYS_SHMDT: (*call).shmdt, unix.SYS_SHMCTL: (*call).shmctl,
+		unix.SYS_MQ_OPEN: (*call).mqOpen, unix.SYS_MQ_UNLINK: (*call).mqUnlink, unix.SYS_MQ_NOTIFY: (*call).mqNotify,
+		unix.SYS_MQ_TIMEDSEND: (*call).mqTimedsend, unix.SYS_MQ_TIMEDRECEIVE: (*call).mqTimedreceive, unix.SYS_MQ_GETSETATTR: (*call).mqGetsetattr,
 
-	unix.SYS_OPENAT: (*call).openat, unix.SYS_OPENAT2: (*call).openat,
-	unix.SYS_UNSHARE: (*call).unshare, unix.SYS_SETNS: (*call).setns, unix.SYS_FSOPEN: (*call).fsopen, unix.SYS_MOUNT: (*call).mount,
+		unix.SYS_OPENAT: (*call).openat, unix.SYS_OPENAT2: (*call).openat,
+		unix.SYS_UNSHARE: (*call).unshare, unix.SYS_SETNS: (*call).setns, unix.SYS_FSOPEN: (*call).fsopen, unix.SYS_MOUNT: (*call).mount,
 
-	unix.SYS_EXECVE: (*call).changes, unix.SYS_EXECVEAT: (*call).changes, unix.SYS_CAPSET: (*call).changes,
-	unix.SYS_SETUID: (*call).changes, unix.SYS_SETGID: (*call).changes, unix.SYS_SETREUID: (*call).changes, unix.SYS_SETREGID: (*call).changes,
-	unix.SYS_SETRESUID: (*call).changes, unix.SYS_SETRESGID: (*call).changes, unix.SYS_SETFSUID: (*call).changes, unix.SYS_SETFSGID: (*call).changes,
-	unix.SYS_SETGROUPS: (*call).changes,
-	unix.SYS_EXIT:      (*call).exit,
+		unix.SYS_EXECVE: (*call).changes, unix.SYS_EXECVEAT: (*call).changes, unix.SYS_CAPSET: (*call).changes,
+		unix.SYS_SETUID: (*call).changes, unix.SYS_SETGID: (*call).changes, unix.SYS_SETREUID: (*call).changes, unix.SYS_SETREGID: (*call).changes,
+		unix.SYS_SETRESUID: (*call).changes, unix.SYS_SETRESGID: (*call).changes, unix.SYS_SETFSUID: (*call).changes, unix.SYS_SETFSGID: (*call).changes,
+		unix.SYS_SETGROUPS: (*call).changes,
+		unix.SYS_EXIT:      (*call).exit,
+	})
 })
 
 func withOwn(all map[uintptr]func(*call)) map[uintptr]func(*call) {
@@ -60,8 +65,8 @@ func withOwn(all map[uintptr]func(*call)) map[uintptr]func(*call) {
 	return all
 }
 
-// trapped are the numbers of these calls.
-var trapped = slices.Sorted(maps.Keys(handlers))
+// trapped returns the numbers of these calls.
+func trapped() []uintptr { return slices.Sorted(maps.Keys(handlers())) }
 
 // handle answers the call, or puts it to sleep.
 func (c *call) handle() {
@@ -69,7 +74,7 @@ func (c *call) handle() {
 		c.handleCompat()
 		return
 	}
-	handler := handlers[uintptr(c.number)]
+	handler := handlers()[uintptr(c.number)]
 	if handler == nil {
 		c.fail(syscall.ENOSYS)
 		return

@@ -57,7 +57,7 @@ func filter() []unix.SockFilter {
 	add(loadWord, offsetNumber, 0, 0)
 	when(jumpEqual, noCall, retAllow)
 	when(jumpAbove, x32Bit, enosys)
-	for _, number := range trapped {
+	for _, number := range trapped() {
 		if number != unix.SYS_UNSHARE {
 			when(jumpEqual, uint32(number), retNotify)
 		}

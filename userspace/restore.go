@@ -150,7 +150,7 @@ func (x *restorer) header() error {
 	return nil
 }
 
-func (x *restorer) sum(p []byte) { x.checksum = crc32.Update(x.checksum, castagnoli, p) }
+func (x *restorer) sum(p []byte) { x.checksum = crc32.Update(x.checksum, castagnoli(), p) }
 
 func (x *restorer) truncated() error {
 	return fmt.Errorf("%w, after %d whole records; %s", ErrTruncated, x.records, again)

@@ -10,9 +10,12 @@ import (
 	"io"
 	"math"
 	"slices"
+	"sync"
 )
 
-var castagnoli = crc32.MakeTable(crc32.Castagnoli)
+// castagnoli is made when it is first of use: that takes longer than the rest
+// of what a program that has this package does at its start.
+var castagnoli = sync.OnceValue(func() *crc32.Table { return crc32.MakeTable(crc32.Castagnoli) })
 
 // Snapshot writes the namespace with all that is in it, so that [Restore] can
 // make it again: limits, objects with ids, contents and times, and what its
@@ -53,7 +56,7 @@ type snapshotWriter struct {
 
 func (s *snapshotWriter) write(p []byte) {
 	if s.err == nil {
-		s.checksum = crc32.Update(s.checksum, castagnoli, p)
+		s.checksum = crc32.Update(s.checksum, castagnoli(), p)
 		_, s.err = s.w.Write(p)
 	}
 }

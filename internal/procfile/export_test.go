@@ -8,4 +8,4 @@ import (
 )
 
 // Paths returns the paths of all files.
-func Paths() []string { return slices.Sorted(maps.Keys(files)) }
+func Paths() []string { return slices.Sorted(maps.Keys(files())) }

@@ -65,7 +65,7 @@ func growTree(rows []*namespaceRow) (roots []*branch) {
 		if row.Name != nil {
 			byName[*row.Name] = b
 		}
-		if row.State == registry.Alive {
+		if row.State == registry.Alive && row.Inode != 0 {
 			byInode[row.Inode] = b
 		}
 	}
@@ -131,8 +131,12 @@ func (b *branch) label() string {
 		return path.Base(*b.Name)
 	case b.Inode == ipcns.InitialInode:
 		return "init"
+	case b.Inode != 0:
+		return fmt.Sprintf("ipc:[%d]", b.Inode)
+	case b.PID != nil:
+		return fmt.Sprintf("pid:%d", *b.PID) // by which it is named elsewhere too
 	}
-	return fmt.Sprintf("ipc:[%d]", b.Inode)
+	return b.Engine
 }
 
 // lines are what a tree is drawn with: in ASCII, if the terminal's characters

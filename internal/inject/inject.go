@@ -121,6 +121,9 @@ func (tr *Tracer) Late() int { return len(tr.late) }
 func (tr *Tracer) Kick(tid int) error {
 	tr.Settle()
 	t := &Thread{tid: tid}
+	if tr.isLateWith(tid) {
+		return t.failed(unix.EBUSY)
+	}
 	if errno := ptrace(unix.PTRACE_SEIZE, tid, 0, 0); errno != 0 {
 		return t.failed(errno)
 	}

@@ -245,16 +245,17 @@ func (q *mqd) Notify(f func()) (cancel func() error, err error) {
 	if err != nil {
 		return nil, os.NewSyscallError("socket", err)
 	}
-	r := registration{notices: os.NewFile(uintptr(socket), "mq_notify"), over: make(chan struct{})}
 	notifying.Lock()
 	q.mu.RLock()
 	errno := sys.MqNotify(q.fd, socket, new([sys.MqCookieSize]byte))
 	q.mu.RUnlock()
 	notifying.Unlock()
 	if errno != 0 {
-		r.notices.Close()
+		unix.Close(socket)
 		return nil, failed("mq_notify", errno)
 	}
+	// Not before, as a supervisor puts a socket of its own in the place of this.
+	r := registration{notices: os.NewFile(uintptr(socket), "mq_notify"), over: make(chan struct{})}
 	go func() {
 		defer close(r.over)
 		defer r.notices.Close()

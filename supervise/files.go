@@ -64,6 +64,9 @@ func (c *call) openPath(dirfd int32, address uint64, flags func() (uint64, sysca
 	c.openContents(full, int(how))
 }
 
+// shmFile tells of mappings.
+const shmFile = "/proc/sysvipc/shm"
+
 // mqueueDir is where the kernel's POSIX queues are seen; see mq_overview(7).
 const mqueueDir = "/dev/mqueue"
 
@@ -132,7 +135,9 @@ func (c *call) openContents(full string, flags int) {
 	if t == nil {
 		return
 	}
-	c.s.countAll()
+	if full == shmFile {
+		c.s.countAll()
+	}
 	content, err := c.contents(full, t)
 	if err != nil {
 		c.fail(errnoOf(err))
@@ -165,14 +170,19 @@ func (c *call) contents(full string, t *userspace.Task) ([]byte, error) {
 	return content, err
 }
 
-// answerFD answers the call with a descriptor.
+// answerFD answers the call with a descriptor, in two steps. In one, with
+// SECCOMP_ADDFD_FLAG_SEND, the call would return 0 when a signal came to this
+// thread meanwhile, and the runtime sends some.
 func (c *call) answerFD(fd, flags int) syscall.Errno {
-	c.answered = true
-	_, errno := sys.SeccompAnswerFD(c.fd, c.id, fd, flags)
+	theirs, errno := sys.SeccompAddFD(c.fd, c.id, fd, flags)
 	if errno != 0 { // EMFILE, or the program is gone
 		c.fail(errno)
+		return errno
 	}
-	return errno
+	if !c.send(int64(theirs)) {
+		return syscall.ESRCH
+	}
+	return 0
 }
 
 // fileOf returns a file to read from.

@@ -38,9 +38,10 @@ type listener struct {
 	spare  *call  // that did not sleep
 }
 
-// turn is how many calls are answered before other goroutines get theirs. The
-// runtime takes a goroutine that has none for 10 ms for one that keeps others
-// waiting, and stops it at calls of the system from then on, over and over.
+// turn is how many calls are answered before other goroutines have their turn.
+// The runtime takes a goroutine that gives them none for 10 ms for one that keeps
+// them waiting, and from then on looks every 20 us whether it is in a call of the
+// system, to take its processor away, which it has to get back then.
 const turn = 1024
 
 // loop answers calls.

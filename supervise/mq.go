@@ -4,11 +4,11 @@ package supervise
 
 import (
 	"math"
-	"os"
 	"strconv"
 	"strings"
 	"syscall"
 	"time"
+	"unsafe"
 
 	"github.com/ipcns/ipcns/internal/mqpipe"
 	"github.com/ipcns/ipcns/internal/sys"
@@ -151,17 +151,23 @@ func (d *description) release() {
 
 // description returns that of a descriptor of the program's, nil for none.
 func (c *call) description(fd int) *description {
-	return c.s.descriptions[pipeInode(procPath(c.tid, "fd/"+itoa(fd)))]
+	return c.s.descriptions[pipeInode(c.tid, fd)]
 }
 
-// pipeInode returns the inode of the pipe that a link in /proc/PID/fd is to, 0
-// for none.
-func pipeInode(link string) uint64 {
-	target, err := os.Readlink(link)
-	if err != nil {
+// pipeInode returns the inode of the pipe that a descriptor of a process is, 0
+// for none. It takes half the time of os.Readlink, and each call on a queue waits
+// for it.
+func pipeInode(id, fd int) uint64 {
+	var memory [48]byte // more than two numbers take
+	path := strconv.AppendInt(append(memory[:0], "/proc/"...), int64(id), 10)
+	path = strconv.AppendInt(append(path, "/fd/"...), int64(fd), 10)
+	path = append(path, 0)
+	var link [32]byte // more than the link to a pipe takes
+	n, _, errno := syscall.RawSyscall6(unix.SYS_READLINKAT, 0, uintptr(unsafe.Pointer(&path[0])), uintptr(unsafe.Pointer(&link)), uintptr(len(link)), 0, 0)
+	if errno != 0 {
 		return 0
 	}
-	number, found := strings.CutPrefix(target, "pipe:[")
+	number, found := strings.CutPrefix(string(link[:n]), "pipe:[")
 	if !found {
 		return 0
 	}

@@ -3,11 +3,12 @@
 package supervise
 
 import (
+	"bytes"
+	"os"
+	"strconv"
 	"strings"
 	"syscall"
 	"unsafe"
-
-	"os"
 
 	"github.com/ipcns/ipcns/internal/inject"
 	"github.com/ipcns/ipcns/userspace"
@@ -40,18 +41,81 @@ const (
 	noMarker  = uint16(unix.ENOSYS)
 )
 
-// newMarker returns the number of the next namespace, 0 if there is none left.
-// Numbers are not used again: a process that has not made a call yet may be in
-// any.
+// newMarker returns a number for the next namespace, 0 if there is none left.
 func (s *Supervisor) newMarker() uint16 {
-	next := uint16(len(s.namespaces) + 1)
-	if next >= noMarker {
-		next++
+	if len(s.namespaces) >= s.enough {
+		s.forgetNamespaces()
+		s.enough = min(max(2*len(s.namespaces), fewNamespaces), maxMarker-1)
 	}
-	if next > maxMarker {
-		return 0
+	for range maxMarker {
+		if s.marker++; s.marker > maxMarker {
+			s.marker = 1
+		}
+		if s.marker != noMarker && s.namespaces[s.marker] == nil {
+			return s.marker
+		}
 	}
-	return next
+	return 0
+}
+
+// fewNamespaces are so few that it does not matter whether anybody is in them.
+const fewNamespaces = 64
+
+// forgetNamespaces ends the namespaces that nobody is in any more. A process
+// that has made no call yet may be in any, also when it is all that is left of
+// one: as long as there is such a process, none ends.
+func (s *Supervisor) forgetNamespaces() {
+	if len(s.namespaces) == 0 {
+		return
+	}
+	s.reap()
+	inhabited := map[*namespace]bool{}
+	for _, p := range s.processes {
+		for in := range p.in {
+			inhabited[in] = true
+		}
+	}
+	for _, d := range s.descriptions { // which a process elsewhere may have
+		inhabited[d.in] = true
+	}
+	if s.listening > 0 && s.hasStrangers() {
+		return
+	}
+	for number, in := range s.namespaces {
+		if !inhabited[in] {
+			delete(s.namespaces, number)
+			s.endSegments(in)
+			in.close()
+		}
+	}
+}
+
+// hasStrangers reports whether there is a process, of this supervisor's or not,
+// that has two filters as one in a namespace within has, and is not known.
+func (s *Supervisor) hasStrangers() bool {
+	for _, pid := range allProcesses() {
+		if s.processes[pid] != nil {
+			continue
+		}
+		text, _ := readProc(pid, "status")
+		_, count, _ := bytes.Cut(text, []byte("\nSeccomp_filters:\t"))
+		count, _, _ = bytes.Cut(count, []byte("\n"))
+		if filters, _ := strconv.Atoi(string(count)); filters > 1 {
+			return true
+		}
+	}
+	return false
+}
+
+// endSegments forgets who has attached the segments of a namespace that ends.
+// Their memory lasts as long as it is mapped.
+func (s *Supervisor) endSegments(in *namespace) {
+	for inode, segment := range s.segments {
+		if segment.in == in {
+			segment.set(nil)
+			delete(s.segments, inode)
+		}
+	}
 }
 
 // whichNamespace returns the namespace of a thread that is not known yet. When
@@ -62,6 +126,9 @@ func (c *call) whichNamespace() *namespace {
 	err := c.tracer.Do(c.tid, c.answerInjected, func(thread *inject.Thread) int64 {
 		if _, errno := thread.Call(markerCall); errno != syscall.Errno(noMarker) {
 			in = c.s.namespaces[uint16(errno)]
+		}
+		if in == nil { // the program has a filter of its own that answers so
+			return -int64(syscall.EPERM)
 		}
 		thread.MakeAnew(uintptr(c.number), c.arguments()...)
 		return 0

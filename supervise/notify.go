@@ -134,14 +134,14 @@ func (c *call) register(t *userspace.Task, r *registration) (err error) {
 
 // countOpen counts the process's descriptors of the queue.
 func (r *registration) countOpen() int {
-	dir := procPath(r.process.pid, "fd")
-	entries, err := os.ReadDir(dir)
+	entries, err := os.ReadDir(procPath(r.process.pid, "fd"))
 	if err != nil {
 		return 0
 	}
 	count := 0
 	for _, entry := range entries {
-		inode := pipeInode(dir + "/" + entry.Name())
+		fd, _ := strconv.Atoi(entry.Name())
+		inode := pipeInode(r.process.pid, fd)
 		for _, d := range r.description.in.queues[r.description.mqd.Inode()] {
 			if d.pipe.Inode() == inode {
 				count++

@@ -20,6 +20,8 @@ type process struct {
 	in    map[*namespace]*userspace.Task // where threads of it are or have been
 	tids  map[int]struct{}               // of its threads that have made a call
 
+	counted bool // its mappings of segments, since it has shown
+
 	sockets map[string]*os.File // to which it listens for notifications, by the other end's link in /proc/PID/fd
 }
 
@@ -33,15 +35,19 @@ type thread struct {
 
 // threadOf returns who calls. Nil without an error: the call comes again.
 func (s *Supervisor) threadOf(c *call) (*thread, syscall.Errno) {
-	if th := s.threads[c.tid]; th != nil {
-		if !th.stale {
-			return th, 0
-		}
-		return th, s.refresh(c.tid, th)
+	th := s.threads[c.tid]
+	if th != nil && !th.stale {
+		return th, 0
 	}
 	status, errno := s.status(c.tid)
-	if errno != 0 {
+	switch {
+	case errno != 0:
 		return nil, errno
+	case th != nil && th.process.pid == status.pid:
+		th.task.Credentials, th.stale = status.credentials, false
+		return th, 0
+	case th != nil: // it ended when another thread called execve(2), and its number is used again
+		s.leave(c.tid, th)
 	}
 	in := s.outermost
 	if len(s.namespaces) > 0 {
@@ -97,25 +103,18 @@ func (c *call) changes() {
 	}
 }
 
-// refresh reads the credentials of a thread anew.
-func (s *Supervisor) refresh(tid int, th *thread) syscall.Errno {
-	status, errno := s.status(tid)
-	if errno != 0 {
-		return errno
-	}
-	th.task.Credentials = status.credentials
-	th.stale = false
-	return 0
-}
-
 // exit lets a thread end.
 func (c *call) exit() {
 	if th := c.s.threads[c.tid]; th != nil {
-		th.task.Leave()
-		delete(th.process.tids, c.tid)
-		delete(c.s.threads, c.tid)
+		c.s.leave(c.tid, th)
 	}
 	c.proceed()
+}
+
+func (s *Supervisor) leave(tid int, th *thread) {
+	th.task.Leave()
+	delete(th.process.tids, tid)
+	delete(s.threads, tid)
 }
 
 // reap ends the processes that have ended. Their pidfds tell before their
@@ -148,6 +147,9 @@ func (s *Supervisor) ended(p *process) {
 	}
 	s.countHeld(p.pid)
 	s.releaseDescriptions()
+	if s.listening == 0 {
+		s.forgetNamespaces()
+	}
 }
 
 // watchExits reaps when nobody calls.

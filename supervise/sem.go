@@ -3,6 +3,7 @@
 package supervise
 
 import (
+	"slices"
 	"syscall"
 	"time"
 	"unsafe"
@@ -51,9 +52,11 @@ func saturated(seconds, nanoseconds int64) time.Duration {
 }
 
 // operate is semop and semtimedop. Who has ended has undone by now what was to
-// be undone.
+// be undone, if anybody has ever had anything.
 func (c *call) operate(timeout *time.Duration) {
-	c.s.reap()
+	if c.s.undoes {
+		c.s.reap()
+	}
 	t := c.task()
 	if t == nil {
 		return
@@ -79,6 +82,7 @@ func (c *call) operate(timeout *time.Duration) {
 		c.fail(syscall.EINVAL)
 		return
 	}
+	c.s.undoes = c.s.undoes || slices.ContainsFunc(sops, func(sop ipc.Sembuf) bool { return sop.Flg&ipc.SemUndo != 0 })
 	c.sleep(t.StartSemtimedop(c, id, sops, timeout), syscall.EINTR)
 }
 

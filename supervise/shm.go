@@ -28,10 +28,22 @@ type segment struct {
 var pageSize = uint64(os.Getpagesize())
 
 func (c *call) shmget() {
-	if t := c.task(); t != nil {
-		c.s.countEnding() // which may be what limits are reached by
-		c.result(t.Shmget(ipc.Key(c.int(0)), c.args[1], c.int(2)))
+	t := c.task()
+	if t == nil {
+		return
 	}
+	if len(c.s.segments) > 0 && reachesLimit(t, c.args[1]) {
+		c.s.countEnding() // which may be what it is reached by
+	}
+	c.result(t.Shmget(ipc.Key(c.int(0)), c.args[1], c.int(2)))
+}
+
+// reachesLimit reports whether there is not room for much more than one more
+// segment of that size.
+func reachesLimit(t *userspace.Task, bytes uint64) bool {
+	limits, _ := t.Limits()
+	info, _, _ := t.ShmInfo()
+	return uint64(info.Segments) >= limits.Shmmni || info.Pages+bytes/pageSize >= limits.Shmall
 }
 
 // shmat is shmat(2). The program itself maps the memfd, as it is made to.
@@ -173,6 +185,9 @@ func (s *Supervisor) pieces(pid int, f func(piece)) {
 	}
 	defer file.Close()
 	for lines := bufio.NewScanner(file); lines.Scan(); {
+		if !bytes.Contains(lines.Bytes(), []byte(memfdName)) {
+			continue
+		}
 		// address perms offset dev inode pathname
 		fields := strings.Fields(lines.Text())
 		if len(fields) < 6 || !strings.HasPrefix(fields[5], memfdName) {
@@ -227,7 +242,24 @@ func (c *call) shmdt() {
 	if err != nil && !c.answered {
 		c.fail(errnoOf(err))
 	}
-	c.s.countAll()
+	c.s.countDetached(detached[0].inode, t.PID())
+}
+
+// countDetached counts what a process that has detached a segment has left of
+// it. Others are looked at if it may have been the last.
+func (s *Supervisor) countDetached(inode uint64, pid int) {
+	segment := s.segments[inode]
+	left := uint64(0)
+	s.pieces(pid, func(p piece) {
+		if p.inode == inode {
+			left++
+		}
+	})
+	if segment.total() > segment.mapped[pid]-left || !segment.in.ns.HasEnding() {
+		segment.setOf(pid, left)
+		return
+	}
+	s.countAll()
 }
 
 // attached notes that a process has mapped a segment once more.
@@ -291,10 +323,7 @@ func (s *Supervisor) mayBeInherited(counts map[uint64]map[int]uint64) bool {
 // set tells the namespace which processes have how many mappings: of more first,
 // as who has ended may have started another before.
 func (g *segment) set(mapped map[int]uint64) {
-	total := uint64(0)
-	for _, n := range g.mapped {
-		total += n
-	}
+	total := g.total()
 	for pid, n := range mapped {
 		before := g.mapped[pid]
 		if n <= before {
@@ -314,6 +343,20 @@ func (g *segment) set(mapped map[int]uint64) {
 		}
 	}
 	g.mapped = mapped
+}
+
+// setOf tells the namespace that a process has fewer mappings. Who has none is
+// kept in mind, as it may have started others before.
+func (g *segment) setOf(pid int, n uint64) {
+	g.mapped[pid] = n
+	g.in.ns.SetNattch(g.id, g.total(), pid)
+}
+
+func (g *segment) total() (mappings uint64) {
+	for _, n := range g.mapped {
+		mappings += n
+	}
+	return mappings
 }
 
 // countHeld is countAll if it matters that the process has ended.
@@ -337,8 +380,9 @@ func (s *Supervisor) countEnding() {
 	}
 }
 
-// family returns the processes that are known to make calls or to have mapped a
-// segment, and those that they have started.
+// family returns the processes that are known to have mapped a segment, those
+// that have shown since this was called last, which may have inherited one, and
+// those that all these have started.
 func (s *Supervisor) family() []int {
 	var pids []int
 	seen := map[int]bool{}
@@ -353,8 +397,11 @@ func (s *Supervisor) family() []int {
 			add(child)
 		}
 	}
-	for pid := range s.processes {
-		add(pid)
+	for pid, p := range s.processes {
+		if !p.counted {
+			p.counted = true
+			add(pid)
+		}
 	}
 	for _, segment := range s.segments {
 		for pid := range segment.mapped {
@@ -421,8 +468,11 @@ func (c *call) shmctl() {
 		c.fail(syscall.EINVAL)
 		return
 	}
-	c.s.reap()
-	c.s.countAll()
+	switch cmd {
+	case sys.IPCRmid, sys.IPCStat, sys.ShmStat, sys.ShmStatAny, sys.ShmInfo: // what mappings matter to
+		c.s.reap()
+		c.s.countAll()
+	}
 	switch cmd {
 	case sys.IPCRmid:
 		c.result(0, t.ShmctlRmid(id))

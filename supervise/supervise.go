@@ -32,9 +32,12 @@ type Supervisor struct {
 	mu         sync.Mutex // of all that follows, and of the namespaces
 	outermost  *namespace
 	namespaces map[uint16]*namespace // by marker
+	marker     uint16                // the last one that was given
+	enough     int                   // namespaces, for a look whether somebody is in each
 	processes  map[int]*process      // by pid
 	threads    map[int]*thread       // by tid
 	waiting    map[*call]struct{}    // calls that sleep
+	undoes     bool                  // a program has used SEM_UNDO
 
 	descriptions  map[uint64]*description    // open POSIX queues, by the inode of their pipe
 	registrations map[queueKey]*registration // of mq_notify
@@ -103,7 +106,10 @@ func (s *Supervisor) Close() {
 	s.mu.Unlock()
 	s.watchers.Wait()
 	for _, p := range s.processes {
-		unix.Close(p.pidfd)
+		s.ended(p)
+	}
+	for _, d := range s.descriptions { // which somebody has who is not served
+		d.release()
 	}
 	s.closeFiles()
 	s.outermost.close()
@@ -146,6 +152,7 @@ func (s *Supervisor) serve(fd int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.listening--; s.listening == 0 {
+		s.forgetNamespaces()
 		close(s.unused)
 		s.unused = make(chan struct{})
 	}

@@ -7,12 +7,13 @@ import (
 
 	"github.com/ipcns/ipcns/internal/conformance"
 	"github.com/ipcns/ipcns/internal/conformance/kernelworld"
+	"github.com/ipcns/ipcns/internal/conformance/server"
 	"github.com/ipcns/ipcns/internal/leak"
 	"github.com/ipcns/ipcns/internal/leak/ipctest"
 )
 
 func TestMain(m *testing.M) {
-	ipctest.Play(kernelworld.Roles())
+	ipctest.Play(server.Roles())
 	leak.Main(m)
 }
 

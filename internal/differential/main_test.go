@@ -21,7 +21,7 @@ import (
 	"os"
 	"testing"
 
-	"github.com/ipcns/ipcns/internal/conformance/kernelworld"
+	"github.com/ipcns/ipcns/internal/conformance/server"
 	"github.com/ipcns/ipcns/internal/leak"
 	"github.com/ipcns/ipcns/internal/leak/ipctest"
 )
@@ -31,6 +31,6 @@ func TestMain(m *testing.M) {
 		flag.Set("rapid.checks", "60")
 	}
 	flag.Set("rapid.shrinktime", "0s") // program.shrink knows better
-	ipctest.Play(kernelworld.Roles())
+	ipctest.Play(server.Roles())
 	leak.Main(m)
 }

@@ -13,8 +13,8 @@ import (
 	"testing"
 
 	"github.com/ipcns/ipcns/internal/conformance"
-	"github.com/ipcns/ipcns/internal/conformance/kernelworld"
 	"github.com/ipcns/ipcns/internal/conformance/picture"
+	"github.com/ipcns/ipcns/internal/conformance/server"
 	"github.com/ipcns/ipcns/internal/conformance/userworld"
 	"github.com/ipcns/ipcns/ipc"
 )
@@ -100,7 +100,7 @@ func (p *process) thread() ipc.System {
 }
 
 func (p *process) openMqueue(name string, flags int, mode uint32, attr *ipc.MqAttr) (ipc.Mqd, error) {
-	if kernel, ok := p.Process.(*kernelworld.Process); ok {
+	if kernel, ok := p.Process.(*server.Process); ok {
 		return kernel.MqOpenPlain(name, flags, mode, attr)
 	}
 	return p.MqOpen(name, flags, mode, attr)
@@ -185,7 +185,7 @@ func (m *made) poll() bool {
 func (s *side) look() []string {
 	var lines []string
 	var err error
-	if kernel, ok := s.world.Root().(*kernelworld.Process); ok {
+	if kernel, ok := s.world.Root().(*server.Process); ok {
 		lines, err = kernel.Look()
 	} else {
 		lines, err = picture.Take(s.world.Root())
@@ -222,7 +222,7 @@ func (s *side) owner(id string) string {
 
 // kill ends a process. Its threads keep their names.
 func (s *side) kill(p *process) {
-	if _, ok := p.Process.(*kernelworld.Process); ok {
+	if _, ok := p.Process.(*server.Process); ok {
 		threads, err := os.ReadDir(fmt.Sprintf("/proc/%d/task", p.PID()))
 		if err != nil && !errors.Is(err, os.ErrNotExist) {
 			s.t.Fatal(err)

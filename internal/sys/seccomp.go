@@ -92,12 +92,6 @@ func SeccompAddFD(listener int, id uint64, fd, flags int) (int, syscall.Errno) {
 	return addFD(listener, seccompAddFD{id: id, source: uint32(fd), descriptor: uint32(flags)})
 }
 
-// SeccompAnswerFD is [SeccompAddFD], and answers the call with the number.
-func SeccompAnswerFD(listener int, id uint64, fd, flags int) (int, syscall.Errno) {
-	const send = 2 // SECCOMP_ADDFD_FLAG_SEND
-	return addFD(listener, seccompAddFD{id: id, flags: send, source: uint32(fd), descriptor: uint32(flags)})
-}
-
 // SeccompReplaceFD puts a descriptor where who calls has another.
 func SeccompReplaceFD(listener int, id uint64, fd, target, flags int) syscall.Errno {
 	const setFD = 1 // SECCOMP_ADDFD_FLAG_SETFD

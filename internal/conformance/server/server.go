@@ -1,6 +1,8 @@
 //go:build linux
 
-package kernelworld
+// Package server is a process of the conformance suite that makes real system
+// calls: those that the test asks for, in whatever namespace it was started in.
+package server
 
 import (
 	"bytes"
@@ -28,11 +30,11 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// serverRole is that of the test binary as a server.
-const serverRole = "serve calls"
+// role is that of the test binary as a server.
+const role = "serve calls"
 
-// Roles are what a test binary with worlds has to play; see [ipctest.Play].
-func Roles() map[string]func() error { return map[string]func() error{serverRole: serve} }
+// Roles are what a test binary with servers has to play; see [ipctest.Play].
+func Roles() map[string]func() error { return map[string]func() error{role: serve} }
 
 // Descriptors of a server.
 const (
@@ -189,7 +191,7 @@ func (s *server) Start(who *conformance.Credentials) (pid int, err error) {
 	if err != nil {
 		return 0, err
 	}
-	cmd := serverCommand(files)
+	cmd := Command(files)
 	if who != nil {
 		cmd.SysProcAttr.Credential = &syscall.Credential{Uid: who.UID, Gid: who.GID, Groups: who.Groups}
 		for _, capability := range who.Capabilities {
@@ -214,9 +216,9 @@ func (s *server) Start(who *conformance.Credentials) (pid int, err error) {
 	return cmd.Process.Pid, nil
 }
 
-// serverCommand returns the command that runs a server on those files.
-func serverCommand(files []*os.File) *exec.Cmd {
-	cmd := ipctest.Again(serverRole)
+// Command returns the command that runs a server on the files of [Start].
+func Command(files []*os.File) *exec.Cmd {
+	cmd := ipctest.Again(role)
 	cmd.Stderr, cmd.ExtraFiles = os.Stderr, files
 	return cmd
 }

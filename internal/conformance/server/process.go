@@ -1,6 +1,6 @@
 //go:build linux
 
-package kernelworld
+package server
 
 import (
 	"context"
@@ -73,9 +73,10 @@ func socketPairs() (ours []*net.UnixConn, theirs []*os.File, err error) {
 	return ours, theirs, nil
 }
 
-// start runs a server by a function that gives it descriptors and returns its
-// pid and a function that waits for it. The server ends with the test.
-func start(t testing.TB, run func(files []*os.File) (pid int, reap func() error, err error)) (*Process, error) {
+// Start runs a server by a function that gives it the files, as descriptors
+// from 3 on, and returns its pid and a function that waits for it. The server
+// ends with the test.
+func Start(t testing.TB, run func(files []*os.File) (pid int, reap func() error, err error)) (*Process, error) {
 	t.Helper()
 	ours, theirs, err := socketPairs()
 	if err != nil {
@@ -200,7 +201,7 @@ func (p *Process) Fork(t testing.TB) conformance.Process {
 // start starts a server by this one.
 func (p *Process) start(t testing.TB, who *conformance.Credentials) *Process {
 	t.Helper()
-	child, err := start(t, func(files []*os.File) (pid int, reap func() error, err error) {
+	child, err := Start(t, func(files []*os.File) (pid int, reap func() error, err error) {
 		p.forking.Lock()
 		defer p.forking.Unlock()
 		rights := unix.UnixRights(int(files[0].Fd()), int(files[1].Fd()))
@@ -247,6 +248,15 @@ func (p *Process) Sleeping() int {
 	}
 	return n
 }
+
+// ReadFile returns what a file of /proc holds for the process, without the end
+// of the line.
+func (p *Process) ReadFile(path string) (string, error) {
+	return one[string](&p.connection, "ReadFile", path)
+}
+
+// WriteFile writes to a file of /proc.
+func (p *Process) WriteFile(path, content string) error { return p.do("WriteFile", path, content) }
 
 func (p *Process) Limits() (ipc.Limits, error) { return one[ipc.Limits](&p.connection, "Limits") }
 

@@ -1,6 +1,6 @@
 //go:build linux
 
-package kernelworld
+package server
 
 import (
 	"context"

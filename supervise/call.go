@@ -49,7 +49,7 @@ var handlers = sync.OnceValue(func() map[uintptr]func(*call) {
 		unix.SYS_MQ_OPEN: (*call).mqOpen, unix.SYS_MQ_UNLINK: (*call).mqUnlink, unix.SYS_MQ_NOTIFY: (*call).mqNotify,
 		unix.SYS_MQ_TIMEDSEND: (*call).mqTimedsend, unix.SYS_MQ_TIMEDRECEIVE: (*call).mqTimedreceive, unix.SYS_MQ_GETSETATTR: (*call).mqGetsetattr,
 
-		unix.SYS_OPENAT: (*call).openat, unix.SYS_OPENAT2: (*call).openat,
+		unix.SYS_OPENAT: (*call).openat, unix.SYS_OPENAT2: (*call).openat, unix.SYS_UNLINKAT: (*call).nameAt, unix.SYS_MKNODAT: (*call).nameAt,
 		unix.SYS_UNSHARE: (*call).unshare, unix.SYS_SETNS: (*call).setns, unix.SYS_FSOPEN: (*call).fsopen, unix.SYS_MOUNT: (*call).mount,
 
 		unix.SYS_EXECVE: (*call).changes, unix.SYS_EXECVEAT: (*call).changes, unix.SYS_CAPSET: (*call).changes,
@@ -80,19 +80,6 @@ func (c *call) handle() {
 		return
 	}
 	handler(c)
-}
-
-// handleCompat answers a call of a program of 32 bits.
-func (c *call) handleCompat() {
-	switch c.number {
-	case compatOpen:
-		c.args = [6]uint64{atCwd, c.args[0], c.args[1]}
-		c.openat()
-	case compatOpenat, compatOpenat2:
-		c.openat()
-	default:
-		c.changes()
-	}
 }
 
 // task returns who calls, nil if that cannot be told: the call is answered then.

@@ -16,18 +16,38 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// atCwd is AT_FDCWD in a register.
-const atCwd = ^uint64(99)
-
 // open is open(2), which newer machines do without.
 func (c *call) open() {
 	c.openPath(int32(unix.AT_FDCWD), c.args[0], func() (uint64, syscall.Errno) { return c.args[1], 0 })
 }
 
+// creat is creat(2), which newer machines do without.
+func (c *call) creat() {
+	c.openPath(unix.AT_FDCWD, c.args[0], func() (uint64, syscall.Errno) { return unix.O_CREAT | unix.O_WRONLY | unix.O_TRUNC, 0 })
+}
+
+// name is a call that makes or removes the name of a file, of which the path is
+// the first argument.
+func (c *call) name() { c.changeName(unix.AT_FDCWD, c.args[0]) }
+
+// nameAt is one of which the path is the second.
+func (c *call) nameAt() { c.changeName(int32(c.args[0]), c.args[1]) }
+
+// changeName keeps a program from making and removing queues of the host by
+// their names.
+func (c *call) changeName(dirfd int32, address uint64) {
+	name, errno := c.readString(address)
+	if errno == 0 && within(c.ours(dirfd, name), mqueueDir) {
+		c.fail(syscall.ENOENT)
+		return
+	}
+	c.proceed()
+}
+
 // openat is openat(2) and openat2(2).
 func (c *call) openat() {
 	c.openPath(int32(c.args[0]), c.args[1], func() (uint64, syscall.Errno) {
-		if c.number != unix.SYS_OPENAT2 && (c.arch == nativeArch || c.number != compatOpenat2) {
+		if c.number != unix.SYS_OPENAT2 { // which is the same on all machines
 			return c.args[2], 0
 		}
 		var how unix.OpenHow
@@ -86,7 +106,7 @@ func (c *call) ours(dirfd int32, name string) string {
 	if !known {
 		return ""
 	}
-	if full = c.resolved(full); isOurs(full) {
+	if full = c.resolved(dirfd, name); isOurs(full) {
 		return full
 	}
 	return ""
@@ -101,11 +121,7 @@ func (c *call) absolute(dirfd int32, name string) string {
 	if strings.HasPrefix(name, "/") {
 		return path.Clean(name)
 	}
-	link := procPath(c.tid, "cwd")
-	if dirfd != unix.AT_FDCWD {
-		link = procPath(c.tid, "fd/"+itoa(int(dirfd)))
-	}
-	dir, err := os.Readlink(link)
+	dir, err := os.Readlink(c.directory(dirfd))
 	if err != nil {
 		return ""
 	}
@@ -113,10 +129,11 @@ func (c *call) absolute(dirfd int32, name string) string {
 }
 
 // resolved returns a path without symbolic links in its directories, such as
-// /proc/self/root, "" if there is none.
-func (c *call) resolved(full string) string {
-	dir, base := path.Split(full)
-	fd, err := unix.Open(procPath(c.tid, "root"+dir), unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+// /proc/self/root, "" if there is none. A file of /proc has the path that it has
+// there, wherever else that is mounted.
+func (c *call) resolved(dirfd int32, name string) string {
+	dir, base := path.Split(name)
+	fd, err := unix.Open(c.seen(dirfd, dir), unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return ""
 	}
@@ -125,7 +142,36 @@ func (c *call) resolved(full string) string {
 	if err != nil {
 		return ""
 	}
+	var st unix.Statfs_t
+	if unix.Fstatfs(fd, &st) == nil && st.Type == unix.PROC_SUPER_MAGIC {
+		for _, known := range []string{"/sysvipc", "/sys/kernel", "/sys/fs/mqueue"} {
+			if strings.HasSuffix(real, known) {
+				return "/proc" + known + "/" + base
+			}
+		}
+	}
 	return path.Join(real, base)
+}
+
+// seen returns the path by which the supervisor gets where the program does.
+func (c *call) seen(dirfd int32, dir string) string {
+	for name, own := range map[string]string{"/proc/self/": "", "/proc/thread-self/": "", "/dev/fd/": "fd/"} {
+		if rest, found := strings.CutPrefix(dir, name); found {
+			return procPath(c.tid, own+rest)
+		}
+	}
+	if strings.HasPrefix(dir, "/") {
+		return procPath(c.tid, "root"+dir)
+	}
+	return c.directory(dirfd) + "/" + dir
+}
+
+// directory returns the link to where a relative path begins.
+func (c *call) directory(dirfd int32) string {
+	if dirfd == unix.AT_FDCWD {
+		return procPath(c.tid, "cwd")
+	}
+	return procPath(c.tid, "fd/"+itoa(int(dirfd)))
 }
 
 // openContents gives the program a file that holds what one of /proc would.

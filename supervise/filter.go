@@ -2,7 +2,12 @@
 
 package supervise
 
-import "golang.org/x/sys/unix"
+import (
+	"maps"
+	"slices"
+
+	"golang.org/x/sys/unix"
+)
 
 // What a filter does with a call; see seccomp(2).
 const (
@@ -91,10 +96,15 @@ func compatFilter() []unix.SockFilter {
 	for _, number := range compatIPC {
 		f = append(f, unix.SockFilter{Code: jumpEqual, K: number, Jf: 1}, unix.SockFilter{Code: answer, K: enosys})
 	}
-	for _, number := range compatTrapped {
+	for _, number := range slices.Sorted(maps.Keys(compatHandlers)) {
 		f = append(f, unix.SockFilter{Code: jumpEqual, K: number, Jf: 1}, unix.SockFilter{Code: answer, K: retNotify})
 	}
-	return append(f, unix.SockFilter{Code: answer, K: retAllow})
+	return append(f,
+		unix.SockFilter{Code: jumpEqual, K: compatClone3, Jf: 1}, unix.SockFilter{Code: answer, K: enosys},
+		unix.SockFilter{Code: jumpEqual, K: compatClone, Jf: 3},
+		unix.SockFilter{Code: loadWord, K: offsetArg0},
+		unix.SockFilter{Code: jumpHasBit, K: unix.CLONE_NEWIPC, Jf: 1}, unix.SockFilter{Code: answer, K: eperm},
+		unix.SockFilter{Code: answer, K: retAllow})
 }
 
 // marker returns a filter that answers one call, which the kernel does not

@@ -15,16 +15,41 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-const programRole = "become a supervised program"
+// The roles of a process that becomes a program, or one that plays another
+// role, under the supervisor.
+const (
+	programRole = "become a supervised program"
+	roleRole    = "play a role under the supervisor"
+)
 
 func TestMain(m *testing.M) {
-	ipctest.Play(map[string]func() error{programRole: become})
+	ipctest.Play(map[string]func() error{
+		programRole: become, roleRole: becomeRole,
+		disturbRole: disturb, sleepRole: sleep, endRole: lookWhatIsLeft,
+		countRole: countMessages, exchangeRole: sendOrReceive,
+		fuzzRole: fuzz, fuzzLeafRole: fuzzLeaf, checkRole: check, belowRole: playBelow,
+	})
 	leak.Main(m)
 }
 
-// become becomes the program that the environment names, and gives its listener
-// to descriptor 3.
+// become becomes the program that the arguments name.
 func become() error {
+	path, err := exec.LookPath(os.Args[1])
+	if err != nil {
+		return err
+	}
+	return exchange(path, os.Args[1:], os.Environ())
+}
+
+// becomeRole plays the role that the arguments name.
+func becomeRole() error {
+	cmd := ipctest.Again(os.Args[1], os.Args[2:]...)
+	return exchange(cmd.Path, cmd.Args, cmd.Env)
+}
+
+// exchange becomes a program under the supervisor, to which it gives its listener
+// by descriptor 3.
+func exchange(path string, args, environment []string) error {
 	runtime.LockOSThread()
 	listener, err := supervise.Listen()
 	if err != nil {
@@ -34,18 +59,25 @@ func become() error {
 		return err
 	}
 	unix.CloseOnExec(3)
-	args := os.Args[1:]
-	path, err := exec.LookPath(args[0])
-	if err != nil {
-		return err
-	}
-	return syscall.Exec(path, args, os.Environ())
+	return syscall.Exec(path, args, environment)
 }
 
 // supervised returns a command that runs a program under the supervisor.
 func supervised(t testing.TB, s *supervise.Supervisor, args ...string) *exec.Cmd {
 	t.Helper()
-	cmd := ipctest.Again(programRole, args...)
+	return listening(t, s, ipctest.Again(programRole, args...))
+}
+
+// playing is [supervised] of one of the test binary's roles.
+func playing(t testing.TB, s *supervise.Supervisor, role string, args ...string) *exec.Cmd {
+	t.Helper()
+	return listening(t, s, ipctest.Again(roleRole, append([]string{role}, args...)...))
+}
+
+// listening gives the command a socket, and serves the listener that comes from
+// there.
+func listening(t testing.TB, s *supervise.Supervisor, cmd *exec.Cmd) *exec.Cmd {
+	t.Helper()
 	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
 		t.Fatal(err)

@@ -185,6 +185,15 @@ func (c *call) unshare() {
 	}
 }
 
+// compatUnshare is unshare(2) of a program of 32 bits, for which there is no IPC.
+func (c *call) compatUnshare() {
+	if c.args[0]&unix.CLONE_NEWIPC != 0 {
+		c.fail(syscall.EINVAL)
+		return
+	}
+	c.changes()
+}
+
 // mark makes a thread install a marker.
 func mark(thread *inject.Thread, number uint16) syscall.Errno {
 	filters := marker(number)

@@ -36,6 +36,8 @@ type call struct {
 	level    mqpipe.Level // of that queue, if the call does not sleep
 	watch    watch
 	answered bool
+
+	forbidden bool // to look at the program, which is not to be known by a bad pointer
 }
 
 // handlers are the calls that come to the supervisor, by number. They are made
@@ -52,7 +54,7 @@ var handlers = sync.OnceValue(func() map[uintptr]func(*call) {
 		unix.SYS_OPENAT: (*call).openat, unix.SYS_OPENAT2: (*call).openat, unix.SYS_UNLINKAT: (*call).nameAt, unix.SYS_MKNODAT: (*call).nameAt,
 		unix.SYS_UNSHARE: (*call).unshare, unix.SYS_SETNS: (*call).setns, unix.SYS_FSOPEN: (*call).fsopen, unix.SYS_MOUNT: (*call).mount,
 
-		unix.SYS_EXECVE: (*call).changes, unix.SYS_EXECVEAT: (*call).changes, unix.SYS_CAPSET: (*call).changes,
+		unix.SYS_EXECVE: (*call).exec, unix.SYS_EXECVEAT: (*call).exec, unix.SYS_CAPSET: (*call).changes,
 		unix.SYS_SETUID: (*call).changes, unix.SYS_SETGID: (*call).changes, unix.SYS_SETREUID: (*call).changes, unix.SYS_SETREGID: (*call).changes,
 		unix.SYS_SETRESUID: (*call).changes, unix.SYS_SETRESGID: (*call).changes, unix.SYS_SETFSUID: (*call).changes, unix.SYS_SETFSGID: (*call).changes,
 		unix.SYS_SETGROUPS: (*call).changes,
@@ -70,11 +72,10 @@ func trapped() []uintptr { return slices.Sorted(maps.Keys(handlers())) }
 
 // handle answers the call, or puts it to sleep.
 func (c *call) handle() {
-	if c.arch != nativeArch {
-		c.handleCompat()
-		return
-	}
 	handler := handlers()[uintptr(c.number)]
+	if c.arch != nativeArch {
+		handler = compatHandlers()[uint32(c.number)]
+	}
 	if handler == nil {
 		c.fail(syscall.ENOSYS)
 		return
@@ -105,6 +106,9 @@ func (c *call) send(value int64) bool {
 }
 
 func (c *call) fail(errno syscall.Errno) bool {
+	if c.forbidden {
+		errno = syscall.EPERM
+	}
 	c.answered = true
 	return sys.SeccompSend(c.fd, c.id, 0, int32(errno), 0) == 0
 }

@@ -11,9 +11,6 @@ import (
 // mapLow is the flag of mmap(2) for memory below 4 GiB.
 const mapLow = unix.MAP_32BIT
 
-// mapLow is for memory below 4 GiB.
-const mapLow = unix.MAP_32BIT
-
 // compatCode makes the system call of i386 whose number and arguments are those
 // of a Go function: in rax, rbx, rcx, rdi, rsi and r8.
 var compatCode = []byte{

@@ -219,16 +219,16 @@ func (c *call) contents(full string, t *userspace.Task) ([]byte, error) {
 // answerFD answers the call with a descriptor, in two steps. In one, with
 // SECCOMP_ADDFD_FLAG_SEND, the call would return 0 when a signal came to this
 // thread meanwhile, and the runtime sends some.
-func (c *call) answerFD(fd, flags int) syscall.Errno {
-	theirs, errno := sys.SeccompAddFD(c.fd, c.id, fd, flags)
+func (c *call) answerFD(fd, flags int) (theirs int, errno syscall.Errno) {
+	theirs, errno = sys.SeccompAddFD(c.fd, c.id, fd, flags)
 	if errno != 0 { // EMFILE, or the program is gone
 		c.fail(errno)
-		return errno
+		return -1, errno
 	}
 	if !c.send(int64(theirs)) {
-		return syscall.ESRCH
+		return -1, syscall.ESRCH
 	}
-	return 0
+	return theirs, 0
 }
 
 // fileOf returns a file to read from.

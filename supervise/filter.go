@@ -96,7 +96,7 @@ func compatFilter() []unix.SockFilter {
 	for _, number := range compatIPC {
 		f = append(f, unix.SockFilter{Code: jumpEqual, K: number, Jf: 1}, unix.SockFilter{Code: answer, K: enosys})
 	}
-	for _, number := range slices.Sorted(maps.Keys(compatHandlers)) {
+	for _, number := range slices.Sorted(maps.Keys(compatHandlers())) {
 		f = append(f, unix.SockFilter{Code: jumpEqual, K: number, Jf: 1}, unix.SockFilter{Code: answer, K: retNotify})
 	}
 	return append(f,

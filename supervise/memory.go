@@ -43,6 +43,7 @@ func (c *call) readInto(address uint64, buffer []byte) int {
 	remote := unix.RemoteIovec{Base: uintptr(address), Len: len(buffer)}
 	n, _, errno := syscall.RawSyscall6(unix.SYS_PROCESS_VM_READV, uintptr(c.tid), uintptr(unsafe.Pointer(&local)), 1, uintptr(unsafe.Pointer(&remote)), 1, 0)
 	if errno != 0 {
+		c.forbidden = errno == syscall.EPERM
 		return 0
 	}
 	return int(n)
@@ -76,6 +77,7 @@ func (c *call) write(address uint64, pieces ...[]byte) syscall.Errno {
 	remote := unix.RemoteIovec{Base: uintptr(address), Len: size}
 	n, _, errno := syscall.RawSyscall6(unix.SYS_PROCESS_VM_WRITEV, uintptr(c.tid), uintptr(unsafe.Pointer(&local)), uintptr(len(pieces)), uintptr(unsafe.Pointer(&remote)), 1, 0)
 	if errno != 0 || int(n) != size {
+		c.forbidden = errno == syscall.EPERM
 		return syscall.EFAULT
 	}
 	return 0

@@ -70,7 +70,13 @@ func (c *call) freshTask() *userspace.Task {
 
 // describe gives the program a descriptor of an open queue.
 func (c *call) describe(mqd *userspace.Mqd, nonblock bool) {
+	c.s.releaseSome()
 	pipe, fd, err := mqpipe.New(nonblock)
+	if err == nil && fd >= c.s.spare {
+		unix.Close(fd)
+		pipe.Close()
+		err = syscall.ENFILE
+	}
 	if err != nil {
 		mqd.Close()
 		c.fail(errnoOf(err))
@@ -81,7 +87,8 @@ func (c *call) describe(mqd *userspace.Mqd, nonblock bool) {
 	d := &description{in: in, mqd: mqd, pipe: pipe}
 	c.s.endFallen(c.s.registrations[d.key()])
 	d.show(levelOf(mqd))
-	if c.answerFD(fd, unix.O_CLOEXEC) != 0 {
+	theirs, errno := c.answerFD(fd, unix.O_CLOEXEC)
+	if errno != 0 {
 		mqd.Close()
 		pipe.Close()
 		return
@@ -89,7 +96,7 @@ func (c *call) describe(mqd *userspace.Mqd, nonblock bool) {
 	c.s.descriptions[pipe.Inode()] = d
 	in.queues[mqd.Inode()] = append(in.queues[mqd.Inode()], d)
 	if r := c.s.registrations[d.key()]; r != nil && r.process == c.thread.process {
-		r.open++
+		r.open[theirs] = pipe.Inode()
 	}
 }
 
@@ -122,8 +129,22 @@ func (d *description) showAll(level mqpipe.Level) {
 	}
 }
 
+// releaseSome closes queues that no program has open any more, if there may be as
+// many as there are others: to look at each takes longer than to open one.
+func (s *Supervisor) releaseSome() {
+	if s.events++; s.events*eventsALook < len(s.descriptions) {
+		return
+	}
+	s.releaseDescriptions()
+}
+
+// eventsALook is how many descriptions are looked at for each that was opened,
+// and for each process that has ended.
+const eventsALook = 16
+
 // releaseDescriptions closes queues that no program has open any more.
 func (s *Supervisor) releaseDescriptions() {
+	s.events = 0
 	for inode, d := range s.descriptions {
 		if held, err := d.pipe.Held(); err != nil || held || d.sleepers > 0 {
 			continue
@@ -186,7 +207,7 @@ func (c *call) mqUnlink() {
 		return
 	}
 	c.result(0, t.MqUnlink("/"+name))
-	c.s.releaseDescriptions()
+	c.s.releaseSome()
 }
 
 // until reads the time until which a call sleeps, the zero time for ever.

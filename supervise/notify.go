@@ -36,7 +36,7 @@ type registration struct {
 	event       sigevent
 	cookie      [sys.MqCookieSize]byte // for a thread
 	socket      *os.File               // to which a thread listens
-	open        int                    // descriptors of the queue that the process had
+	open        map[int]uint64         // descriptors of the queue that the process had, with the inode of each one's pipe
 	end         func() bool
 }
 
@@ -53,21 +53,19 @@ func (c *call) mqNotify() {
 	if t == nil {
 		return
 	}
-	r := &registration{process: c.thread.process}
+	r := &registration{process: c.thread.process, open: map[int]uint64{}}
 	if c.args[1] != 0 {
 		if errno := c.readEvent(r); errno != 0 {
 			c.fail(errno)
 			return
 		}
 	}
-	for _, other := range c.s.registrations {
-		c.s.endFallen(other)
-	}
 	d := c.description(c.int(0))
 	if d == nil {
 		c.fail(syscall.EBADF)
 		return
 	}
+	c.s.endFallen(c.s.registrations[d.key()])
 	before := c.s.registrations[d.key()]
 	if c.args[1] == 0 {
 		if before != nil && before.process == r.process {
@@ -127,33 +125,42 @@ func (c *call) register(t *userspace.Task, r *registration) (err error) {
 			return err
 		}
 	}
-	r.open = r.countOpen()
+	r.findOpen()
 	c.s.registrations[r.description.key()] = r
 	return nil
 }
 
-// countOpen counts the process's descriptors of the queue.
-func (r *registration) countOpen() int {
-	entries, err := os.ReadDir(procPath(r.process.pid, "fd"))
+// findOpen notes the process's descriptors of the queue: of the first of them,
+// if it has very many.
+func (r *registration) findOpen() {
+	dir, err := os.Open(procPath(r.process.pid, "fd"))
 	if err != nil {
-		return 0
+		return
 	}
-	count := 0
-	for _, entry := range entries {
-		fd, _ := strconv.Atoi(entry.Name())
+	defer dir.Close()
+	const enough = 1 << 14
+	names, _ := dir.Readdirnames(enough)
+	for _, name := range names {
+		fd, _ := strconv.Atoi(name)
 		inode := pipeInode(r.process.pid, fd)
 		for _, d := range r.description.in.queues[r.description.mqd.Inode()] {
 			if d.pipe.Inode() == inode {
-				count++
+				r.open[fd] = inode
 			}
 		}
 	}
-	return count
 }
 
 // stands reports whether the process has closed no descriptor of the queue,
 // which ends a registration (SEMANTICS A.7.14). Nothing tells when it does.
-func (r *registration) stands() bool { return r.countOpen() >= r.open }
+func (r *registration) stands() bool {
+	for fd, inode := range r.open {
+		if pipeInode(r.process.pid, fd) != inode {
+			return false
+		}
+	}
+	return true
+}
 
 // endFallen ends a registration that no longer stands; nil for none.
 func (s *Supervisor) endFallen(r *registration) {
@@ -291,6 +298,9 @@ func (c *call) kickReceivers(fd int) error {
 	for start := time.Now(); ; {
 		receiving, running := c.receivers(fd)
 		for _, tid := range receiving {
+			if time.Since(start) > patience {
+				break // as they may be thousands, or slow to stop
+			}
 			if err := c.tracer.Kick(tid); err != nil && errnoOf(err) != syscall.ESRCH {
 				return err
 			}

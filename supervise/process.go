@@ -7,6 +7,7 @@ import (
 	"os"
 	"strconv"
 	"syscall"
+	"time"
 	"unsafe"
 
 	"github.com/ipcns/ipcns/userspace"
@@ -19,6 +20,7 @@ type process struct {
 	pidfd int
 	in    map[*namespace]*userspace.Task // where threads of it are or have been
 	tids  map[int]struct{}               // of its threads that have made a call
+	execs map[int]struct{}               // threads that were about to become another program
 
 	counted bool // its mappings of segments, since it has shown
 
@@ -31,12 +33,19 @@ type thread struct {
 	in      *namespace
 	task    *userspace.Task
 	stale   bool // its credentials may have changed
+	called  time.Time
 }
+
+// idle is how long a thread may make no call and still be known by its number
+// alone. A thread may end without a word, when a filter of its own kills it; the
+// kernel uses the number again when it has used all others.
+const idle = 20 * time.Millisecond
 
 // threadOf returns who calls. Nil without an error: the call comes again.
 func (s *Supervisor) threadOf(c *call) (*thread, syscall.Errno) {
-	th := s.threads[c.tid]
-	if th != nil && !th.stale {
+	th, now := s.threads[c.tid], time.Now()
+	if th != nil && !th.stale && now.Sub(th.called) < idle && len(th.process.execs) == 0 {
+		th.called = now
 		return th, 0
 	}
 	status, errno := s.status(c.tid)
@@ -44,7 +53,8 @@ func (s *Supervisor) threadOf(c *call) (*thread, syscall.Errno) {
 	case errno != 0:
 		return nil, errno
 	case th != nil && th.process.pid == status.pid:
-		th.task.Credentials, th.stale = status.credentials, false
+		th.process.settleExec(c.tid)
+		th.task.Credentials, th.stale, th.called = status.credentials, unsettled(status.credentials), now
 		return th, 0
 	case th != nil: // it ended when another thread called execve(2), and its number is used again
 		s.leave(c.tid, th)
@@ -60,13 +70,14 @@ func (s *Supervisor) threadOf(c *call) (*thread, syscall.Errno) {
 
 // join makes a thread known.
 func (s *Supervisor) join(tid int, in *namespace, status status) (*thread, syscall.Errno) {
+	s.reap() // the process that had the number before
 	p := s.processes[status.pid]
 	if p == nil {
 		pidfd, err := unix.PidfdOpen(status.pid, 0)
 		if err != nil {
 			return nil, errnoOf(err)
 		}
-		p = &process{pid: status.pid, pidfd: pidfd, in: map[*namespace]*userspace.Task{}, tids: map[int]struct{}{}, sockets: map[string]*os.File{}}
+		p = &process{pid: status.pid, pidfd: pidfd, in: map[*namespace]*userspace.Task{}, tids: map[int]struct{}{}, execs: map[int]struct{}{}, sockets: map[string]*os.File{}}
 		event := unix.EpollEvent{Events: unix.EPOLLIN, Fd: int32(status.pid)}
 		if err := unix.EpollCtl(s.exits, unix.EPOLL_CTL_ADD, pidfd, &event); err != nil {
 			unix.Close(pidfd)
@@ -74,7 +85,7 @@ func (s *Supervisor) join(tid int, in *namespace, status status) (*thread, sysca
 		}
 		s.processes[status.pid] = p
 	}
-	th := &thread{process: p, in: in}
+	th := &thread{process: p, in: in, called: time.Now(), stale: unsettled(status.credentials)}
 	switch first := p.in[in]; {
 	case first == nil:
 		th.task = in.ns.StartPID(status.pid, status.credentials)
@@ -91,15 +102,52 @@ func (s *Supervisor) join(tid int, in *namespace, status status) (*thread, sysca
 	return th, 0
 }
 
+// unsettled reports whether ids may show otherwise from one call to the next, as
+// those of a user namespace do when it gets its maps.
+func unsettled(who userspace.Credentials) bool {
+	return who.Users != nil && (len(who.Users.UIDs) == 0 || len(who.Users.GIDs) == 0)
+}
+
 // changes lets a call go on that may change who calls.
 func (c *call) changes() {
-	if th, _ := c.s.threadOf(c); th != nil {
+	if th := c.changing(); th != nil {
 		for tid := range th.process.tids {
 			c.s.threads[tid].stale = true
 		}
 	}
 	if !c.answered {
 		c.proceed()
+	}
+}
+
+// changing returns who calls. Of a call of 32 bits it is nobody who has not
+// called before: there is nothing known that could change.
+func (c *call) changing() *thread {
+	if c.arch != nativeArch {
+		return c.s.threads[c.tid]
+	}
+	th, _ := c.s.threadOf(c)
+	return th
+}
+
+// exec lets a thread become another program: in place of the process's first
+// thread, whose number it then has.
+func (c *call) exec() {
+	if th := c.changing(); th != nil {
+		th.process.execs[c.tid] = struct{}{}
+	}
+	c.changes()
+}
+
+// settleExec notes that a thread calls. As long as another is about to become a
+// program, nothing tells which of them has the number of the first, and its
+// credentials are read for each call.
+func (p *process) settleExec(tid int) {
+	delete(p.execs, tid)
+	for other := range p.execs {
+		if unix.Access(procPath(p.pid, "task/"+itoa(other)), unix.F_OK) != nil {
+			delete(p.execs, other)
+		}
 	}
 }
 
@@ -114,6 +162,7 @@ func (c *call) exit() {
 func (s *Supervisor) leave(tid int, th *thread) {
 	th.task.Leave()
 	delete(th.process.tids, tid)
+	delete(th.process.execs, tid)
 	delete(s.threads, tid)
 }
 
@@ -146,7 +195,7 @@ func (s *Supervisor) ended(p *process) {
 		task.Exit()
 	}
 	s.countHeld(p.pid)
-	s.releaseDescriptions()
+	s.releaseSome()
 	if s.listening == 0 {
 		s.forgetNamespaces()
 	}

@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"strings"
 	"syscall"
+	"time"
 
 	"github.com/ipcns/ipcns/internal/inject"
 	"github.com/ipcns/ipcns/internal/sys"
@@ -359,7 +360,9 @@ func (g *segment) total() (mappings uint64) {
 	return mappings
 }
 
-// countHeld is countAll if it matters that the process has ended.
+// countHeld is countAll if it matters that the process has ended. If that had
+// mapped nothing it is only an occasion to look whether others have ended, and
+// what it takes is limited to a part of the time.
 func (s *Supervisor) countHeld(pid int) {
 	for _, segment := range s.segments {
 		if segment.mapped[pid] > 0 {
@@ -367,7 +370,10 @@ func (s *Supervisor) countHeld(pid int) {
 			return
 		}
 	}
-	s.countEnding()
+	if now := time.Now(); now.After(s.countAgain) {
+		s.countEnding()
+		s.countAgain = now.Add(time.Since(now) * patienceFactor)
+	}
 }
 
 // countEnding is countAll if a segment may end by that.

@@ -43,12 +43,16 @@ func (s *Supervisor) sleeps(c *call) {
 // wakes notes that a call does not sleep any more.
 func (s *Supervisor) wakes(c *call) {
 	delete(s.waiting, c)
+	c.closeStat()
+	if c.queue != nil {
+		c.queue.sleepers--
+	}
+}
+
+func (c *call) closeStat() {
 	if c.watch.stat >= 0 {
 		unix.Close(c.watch.stat)
 		c.watch.stat = -1
-	}
-	if c.queue != nil {
-		c.queue.sleepers--
 	}
 }
 
@@ -109,7 +113,9 @@ func (c *call) state() byte {
 		if err != nil {
 			return 0
 		}
-		c.watch.stat = fd
+		if c.watch.stat = fd; fd >= c.s.spare {
+			defer c.closeStat()
+		}
 	}
 	var text [128]byte // more than the name before the state may take
 	n, err := unix.Pread(c.watch.stat, text[:], 0)

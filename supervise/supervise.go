@@ -40,8 +40,11 @@ type Supervisor struct {
 	undoes     bool                  // a program has used SEM_UNDO
 
 	descriptions  map[uint64]*description    // open POSIX queues, by the inode of their pipe
+	events        int                        // that may have to do with them, since all were looked at
 	registrations map[queueKey]*registration // of mq_notify
 	segments      map[uint64]*segment        // that are attached, by the inode of their memfd
+
+	countAgain time.Time // not before that, unless it is asked for
 
 	watching  chan struct{} // tells the watcher that one has begun to
 	exits     int           // an epoll descriptor of the processes' pidfds
@@ -51,6 +54,7 @@ type Supervisor struct {
 	listening int
 	unused    chan struct{}
 	closed    bool
+	spare     int    // descriptors from this number on are kept for processes
 	owner     uint64 // the inode of the user namespace that the supervisor is in
 	initial   bool   // that is the machine's first
 	pid       int
@@ -79,7 +83,8 @@ func New(limits *ipc.Limits) (*Supervisor, error) {
 		s.closeFiles()
 		return nil, err
 	}
-	s.outermost = newNamespace(userspace.New(userspace.Options{Clock: clock{s}, Memory: userspace.Memfd{}, Limits: limits}), 0)
+	s.spare = spareDescriptors()
+	s.outermost = newNamespace(userspace.New(userspace.Options{Clock: clock{s}, Memory: memory{s.spare}, Limits: limits}), 0)
 	s.watchers.Go(s.watchExits)
 	s.watchers.Go(s.watchSleepers)
 	return s, nil

@@ -1,0 +1,39 @@
+//go:build linux
+
+package supervise
+
+import (
+	"math"
+	"syscall"
+
+	"github.com/ipcns/ipcns/userspace"
+	"golang.org/x/sys/unix"
+)
+
+// The supervisor has descriptors for each process, segment and open queue.
+// Programs can make as many segments and open as many queues as to leave it
+// none, and then it could serve no new process. As the lowest number that is
+// free is always the next, the number of a descriptor tells how few are left.
+
+// spareDescriptors returns the first number of those that are only for
+// processes: of the last quarter.
+func spareDescriptors() int {
+	var limit unix.Rlimit
+	if unix.Getrlimit(unix.RLIMIT_NOFILE, &limit) != nil {
+		return math.MaxInt
+	}
+	return int(min(limit.Cur, math.MaxInt32) / 4 * 3)
+}
+
+// memory is that of segments, as long as there are descriptors for it.
+type memory struct{ spare int }
+
+// Allocate implements [userspace.Memory].
+func (m memory) Allocate(bytes uint64) (userspace.SegmentMemory, error) {
+	allocated, err := userspace.Memfd{}.Allocate(bytes)
+	if err != nil || allocated.(*userspace.MemfdSegment).FD() < m.spare {
+		return allocated, err
+	}
+	allocated.Free()
+	return nil, syscall.ENFILE
+}

@@ -26,7 +26,8 @@ func TestMain(m *testing.M) {
 	ipctest.Play(map[string]func() error{
 		programRole: become, roleRole: becomeRole,
 		disturbRole: disturb, sleepRole: sleep, endRole: lookWhatIsLeft,
-		countRole: countMessages, exchangeRole: sendOrReceive,
+		otherABIRole: tryOtherABIs,
+		countRole:    countMessages, exchangeRole: sendOrReceive,
 		fuzzRole: fuzz, fuzzLeafRole: fuzzLeaf, checkRole: check, belowRole: playBelow,
 	})
 	leak.Main(m)

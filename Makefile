@@ -42,7 +42,7 @@ platforms: ## build for every platform
 soak: ## run the tests SOAK=20 times, with the race detector, then what lasts for SOAK_TIME=1h each; takes a C compiler
 	@.ci/debian-packages $(TEST_PACKAGES)
 	@CGO_ENABLED=1 GORACE=atexit_sleep_ms=0 .ci/test -race -count=$(SOAK) -timeout=3h
-	IPCNS_SOAK=$(SOAK_TIME) $(GO) test -run=TestSoak -timeout=3h ./userspace
+	IPCNS_SOAK=$(SOAK_TIME) $(GO) test -run=TestSoak -timeout=3h ./userspace ./supervise
 	@DIFFERENTIAL=$(SOAK_TIME) .ci/test -count=1 -timeout=3h -run='^TestDifferential$$'
 
 bench: build ## measure the speed against other tools, as ratios

@@ -31,6 +31,7 @@ type call struct {
 	take     func(c *call, o userspace.Outcome) bool
 	restart  syscall.Errno // what it is answered with when a signal comes
 	asleep   bool
+	away     bool // on an errand
 	parked   userspace.Parked
 	queue    *description // of a call on a POSIX queue
 	level    mqpipe.Level // of that queue, if the call does not sleep
@@ -52,7 +53,7 @@ var handlers = sync.OnceValue(func() map[uintptr]func(*call) {
 		unix.SYS_MQ_TIMEDSEND: (*call).mqTimedsend, unix.SYS_MQ_TIMEDRECEIVE: (*call).mqTimedreceive, unix.SYS_MQ_GETSETATTR: (*call).mqGetsetattr,
 
 		unix.SYS_OPENAT: (*call).openat, unix.SYS_OPENAT2: (*call).openat, unix.SYS_UNLINKAT: (*call).nameAt, unix.SYS_MKNODAT: (*call).nameAt,
-		unix.SYS_UNSHARE: (*call).unshare, unix.SYS_SETNS: (*call).setns, unix.SYS_FSOPEN: (*call).fsopen, unix.SYS_MOUNT: (*call).mount,
+		unix.SYS_UNSHARE: (*call).unshare, unix.SYS_SETNS: (*call).setns, unix.SYS_USERFAULTFD: (*call).userfaultfd, unix.SYS_FSOPEN: (*call).fsopen, unix.SYS_MOUNT: (*call).mount,
 
 		unix.SYS_EXECVE: (*call).exec, unix.SYS_EXECVEAT: (*call).exec, unix.SYS_CAPSET: (*call).changes,
 		unix.SYS_SETUID: (*call).changes, unix.SYS_SETGID: (*call).changes, unix.SYS_SETREUID: (*call).changes, unix.SYS_SETREGID: (*call).changes,

@@ -30,7 +30,7 @@ var compatHandlers = sync.OnceValue(func() map[uint32]func(*call) {
 	return map[uint32]func(*call){
 		5: (*call).open, 8: (*call).creat, 322: (*call).openat, 437: (*call).openat,
 		10: (*call).name, 14: (*call).name, 324: (*call).nameAt, 328: (*call).nameAt, // unlink, mknod, mknodat, unlinkat
-		21: (*call).mount, 430: (*call).fsopen, 337: (*call).compatUnshare, 375: (*call).setns,
+		21: (*call).mount, 430: (*call).fsopen, 388: (*call).userfaultfd, 337: (*call).compatUnshare, 375: (*call).setns,
 		1: (*call).exit, 11: (*call).exec, 387: (*call).exec, // execve, execveat
 		23: (*call).changes, 46: (*call).changes, 70: (*call).changes, 71: (*call).changes, // setuid16, setgid16, setreuid16, setregid16
 		81: (*call).changes, 138: (*call).changes, 139: (*call).changes, // setgroups16, setfsuid16, setfsgid16

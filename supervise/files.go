@@ -10,6 +10,7 @@ import (
 	"strings"
 	"syscall"
 
+	"github.com/ipcns/ipcns/internal/inject"
 	"github.com/ipcns/ipcns/internal/procfile"
 	"github.com/ipcns/ipcns/internal/sys"
 	"github.com/ipcns/ipcns/userspace"
@@ -63,6 +64,9 @@ func (c *call) openPath(dirfd int32, address uint64, flags func() (uint64, sysca
 		c.proceed()
 		return
 	}
+	if path.Base(name) == "userfaultfd" { // as /dev has it too
+		c.s.careful = true
+	}
 	full := c.ours(dirfd, name)
 	if full == "" {
 		c.proceed()
@@ -95,8 +99,8 @@ func within(full, dir string) bool { return full == dir || strings.HasPrefix(ful
 // ours returns the path of a file that the kernel is not to open, "" for one
 // that it is. Most are told by their last component.
 func (c *call) ours(dirfd int32, name string) string {
-	known := procfile.KnownBase(path.Base(name)) || path.Base(name) == path.Base(sys.SupervisorFile)
-	if !known && strings.HasPrefix(name, "/") && !strings.Contains(name, "mqueue") {
+	known := procfile.KnownBase(path.Base(name)) || path.Base(name) == path.Base(sys.SupervisorFile) || strings.Contains(name, "mqueue")
+	if !known && strings.HasPrefix(name, "/") {
 		return ""
 	}
 	full := c.absolute(dirfd, name)
@@ -129,11 +133,11 @@ func (c *call) absolute(dirfd int32, name string) string {
 }
 
 // resolved returns a path without symbolic links in its directories, such as
-// /proc/self/root, "" if there is none. A file of /proc has the path that it has
-// there, wherever else that is mounted.
+// /proc/self/root, "" if there is none. Files of /proc and of the kernel's queues
+// have the path that they have there, wherever else that is mounted.
 func (c *call) resolved(dirfd int32, name string) string {
 	dir, base := path.Split(name)
-	fd, err := unix.Open(c.seen(dirfd, dir), unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	fd, err := c.openDirectory(dirfd, dir)
 	if err != nil {
 		return ""
 	}
@@ -143,7 +147,14 @@ func (c *call) resolved(dirfd int32, name string) string {
 		return ""
 	}
 	var st unix.Statfs_t
-	if unix.Fstatfs(fd, &st) == nil && st.Type == unix.PROC_SUPER_MAGIC {
+	if unix.Fstatfs(fd, &st) != nil {
+		return ""
+	}
+	const mqueueMagic = 0x19800202
+	switch st.Type {
+	case mqueueMagic:
+		return mqueueDir + "/" + base
+	case unix.PROC_SUPER_MAGIC:
 		for _, known := range []string{"/sysvipc", "/sys/kernel", "/sys/fs/mqueue"} {
 			if strings.HasSuffix(real, known) {
 				return "/proc" + known + "/" + base
@@ -153,17 +164,45 @@ func (c *call) resolved(dirfd int32, name string) string {
 	return path.Join(real, base)
 }
 
-// seen returns the path by which the supervisor gets where the program does.
-func (c *call) seen(dirfd int32, dir string) string {
-	for name, own := range map[string]string{"/proc/self/": "", "/proc/thread-self/": "", "/dev/fd/": "fd/"} {
-		if rest, found := strings.CutPrefix(dir, name); found {
-			return procPath(c.tid, own+rest)
+// openDirectory opens a directory as the program sees it. With its root as root,
+// links lead where they lead there, but those of /proc lead nowhere.
+func (c *call) openDirectory(dirfd int32, dir string) (int, error) {
+	const flags = unix.O_PATH | unix.O_DIRECTORY | unix.O_CLOEXEC
+	root, err := unix.Open(procPath(c.tid, "root"), flags, 0)
+	if err != nil {
+		return -1, err
+	}
+	defer unix.Close(root)
+	link, rest := c.begin(dirfd, dir)
+	from, err := os.Readlink(link)
+	if err != nil {
+		return -1, err
+	}
+	fd, err := unix.Openat2(root, from+"/"+rest, &unix.OpenHow{Flags: flags, Resolve: unix.RESOLVE_IN_ROOT})
+	if err == nil {
+		return fd, nil
+	}
+	return unix.Open(link+"/"+rest, flags, 0)
+}
+
+// begin returns the link in /proc to where a path begins, and the rest of it.
+func (c *call) begin(dirfd int32, dir string) (link, rest string) {
+	if !strings.HasPrefix(dir, "/") {
+		return c.directory(dirfd), dir
+	}
+	for _, own := range []string{"/proc/self/", "/proc/thread-self/", "/dev/"} {
+		after, found := strings.CutPrefix(path.Clean(dir), own)
+		first, rest, _ := strings.Cut(after, "/")
+		switch {
+		case !found:
+		case first == "fd":
+			number, rest, _ := strings.Cut(rest, "/")
+			return procPath(c.tid, "fd/"+number), rest
+		case first == "cwd", first == "root":
+			return procPath(c.tid, first), rest
 		}
 	}
-	if strings.HasPrefix(dir, "/") {
-		return procPath(c.tid, "root"+dir)
-	}
-	return c.directory(dirfd) + "/" + dir
+	return procPath(c.tid, "root"), dir
 }
 
 // directory returns the link to where a relative path begins.
@@ -194,8 +233,11 @@ func (c *call) openContents(full string, flags int) {
 		c.fail(errnoOf(err))
 		return
 	}
-	defer unix.Close(fd)
-	c.answerFD(fd, flags&unix.O_CLOEXEC)
+	c.answerFD(fd, flags&unix.O_CLOEXEC, func(theirs int) {
+		if theirs >= 0 {
+			c.send(int64(theirs))
+		}
+	})
 }
 
 func (c *call) contents(full string, t *userspace.Task) ([]byte, error) {
@@ -218,17 +260,18 @@ func (c *call) contents(full string, t *userspace.Task) ([]byte, error) {
 
 // answerFD answers the call with a descriptor, in two steps. In one, with
 // SECCOMP_ADDFD_FLAG_SEND, the call would return 0 when a signal came to this
-// thread meanwhile, and the runtime sends some.
-func (c *call) answerFD(fd, flags int) (theirs int, errno syscall.Errno) {
-	theirs, errno = sys.SeccompAddFD(c.fd, c.id, fd, flags)
-	if errno != 0 { // EMFILE, or the program is gone
-		c.fail(errno)
-		return -1, errno
-	}
-	if !c.send(int64(theirs)) {
-		return -1, syscall.ESRCH
-	}
-	return theirs, 0
+// thread meanwhile, and the runtime sends some. It takes the descriptor over;
+// done makes the second step, or gets -1 where the first fails.
+func (c *call) answerFD(fd, flags int, done func(theirs int)) {
+	c.later(c.thread.process.pid, func(*inject.Tracer) {
+		defer unix.Close(fd)
+		theirs, errno := sys.SeccompAddFD(c.fd, c.id, fd, flags)
+		if errno != 0 { // EMFILE, or the program is gone
+			theirs = -1
+			c.fail(errno)
+		}
+		done(theirs)
+	})
 }
 
 // fileOf returns a file to read from.

@@ -66,6 +66,8 @@ func fuzzFor(random *rand.Rand, life time.Duration) error {
 	if err := cmd.Start(); err != nil {
 		return fmt.Errorf("cannot start another: %w", err)
 	}
+	defer cmd.Wait()
+	defer unix.Kill(-cmd.Process.Pid, unix.SIGKILL)
 	for range random.IntN(3) {
 		time.Sleep(life / 4)
 		unix.Kill(-cmd.Process.Pid, unix.SIGSTOP)
@@ -73,8 +75,6 @@ func fuzzFor(random *rand.Rand, life time.Duration) error {
 		unix.Kill(-cmd.Process.Pid, unix.SIGCONT)
 	}
 	time.Sleep(life / 2)
-	unix.Kill(-cmd.Process.Pid, unix.SIGKILL)
-	cmd.Wait()
 	return nil
 }
 

@@ -4,9 +4,9 @@ package supervise
 
 import (
 	"runtime"
+	"sync"
 	"syscall"
 
-	"github.com/ipcns/ipcns/internal/inject"
 	"github.com/ipcns/ipcns/internal/sys"
 	"golang.org/x/sys/unix"
 )
@@ -31,11 +31,11 @@ func Listen() (listener int, err error) {
 
 // A listener is where calls come from.
 type listener struct {
-	s      *Supervisor
-	fd     int
-	tracer inject.Tracer
-	buffer []byte // for what is read of a program's memory
-	spare  *call  // that did not sleep
+	s       *Supervisor
+	fd      int
+	buffer  []byte // for what is read of a program's memory
+	spare   *call  // that is over
+	errands sync.WaitGroup
 }
 
 // turn is how many calls are answered before other goroutines have their turn.
@@ -74,9 +74,8 @@ func (l *listener) hungUp() bool {
 	return err == nil && n > 0 && fds[0].Revents&unix.POLLHUP != 0
 }
 
-// answer answers a call, unless it begins to sleep.
+// answer answers a call, unless it begins to sleep or takes an errand.
 func (l *listener) answer(n *sys.SeccompNotification) {
-	l.tracer.Settle()
 	c := l.spare
 	if c == nil {
 		c = &call{}
@@ -84,7 +83,7 @@ func (l *listener) answer(n *sys.SeccompNotification) {
 	l.spare = nil
 	*c = call{listener: l, id: n.ID, tid: int(n.PID), number: n.Data.Number, arch: n.Data.Arch, args: n.Data.Args}
 	c.handle()
-	if !c.asleep {
+	if !c.asleep && !c.away {
 		l.spare = c
 	}
 }

@@ -28,7 +28,8 @@ func TestMain(m *testing.M) {
 		disturbRole: disturb, sleepRole: sleep, endRole: lookWhatIsLeft,
 		otherABIRole: tryOtherABIs,
 		countRole:    countMessages, exchangeRole: sendOrReceive,
-		fuzzRole: fuzz, fuzzLeafRole: fuzzLeaf, checkRole: check, belowRole: playBelow,
+		fuzzRole: fuzz, fuzzLeafRole: fuzzLeaf, hostileRole: meanHarm, openRole: openOften, credentialsRole: becomeAnother, undumpableRole: beUndumpable, memfdRole: changeMemfd,
+		checkRole: check, outsideRole: beOutside, escapeRole: escape, traceeRole: func() error { return nil }, belowRole: playBelow,
 	})
 	leak.Main(m)
 }

@@ -82,22 +82,27 @@ func (c *call) describe(mqd *userspace.Mqd, nonblock bool) {
 		c.fail(errnoOf(err))
 		return
 	}
-	defer unix.Close(fd)
 	in := c.thread.in
 	d := &description{in: in, mqd: mqd, pipe: pipe}
 	c.s.endFallen(c.s.registrations[d.key()])
 	d.show(levelOf(mqd))
-	theirs, errno := c.answerFD(fd, unix.O_CLOEXEC)
-	if errno != 0 {
-		mqd.Close()
-		pipe.Close()
-		return
-	}
 	c.s.descriptions[pipe.Inode()] = d
 	in.queues[mqd.Inode()] = append(in.queues[mqd.Inode()], d)
-	if r := c.s.registrations[d.key()]; r != nil && r.process == c.thread.process {
-		r.open[theirs] = pipe.Inode()
+	c.answerFD(fd, unix.O_CLOEXEC, func(theirs int) { c.described(d, theirs) })
+}
+
+// described ends mq_open(2). A descriptor that the program has not got is closed
+// as one that it has closed.
+func (c *call) described(d *description, theirs int) {
+	if theirs < 0 {
+		return
 	}
+	c.locked(func() {
+		if r := c.s.registrations[d.key()]; r != nil && r.process == c.thread.process {
+			r.open[theirs] = d.pipe.Inode()
+		}
+	})
+	c.send(int64(theirs))
 }
 
 func levelOf(mqd *userspace.Mqd) mqpipe.Level {

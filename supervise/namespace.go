@@ -118,29 +118,45 @@ func (s *Supervisor) endSegments(in *namespace) {
 	}
 }
 
-// whichNamespace returns the namespace of a thread that is not known yet. When
-// there are several it asks the thread's filters; the call is made anew then, and
-// the thread is known. Nil: the call is answered.
-func (c *call) whichNamespace() *namespace {
-	in := c.s.outermost
-	err := c.tracer.Do(c.tid, c.answerInjected, func(thread *inject.Thread) int64 {
-		if _, errno := thread.Call(markerCall); errno != syscall.Errno(noMarker) {
-			in = c.s.namespaces[uint16(errno)]
-		}
-		if in == nil { // the program has a filter of its own that answers so
-			return -int64(syscall.EPERM)
-		}
-		thread.MakeAnew(uintptr(c.number), c.arguments()...)
-		return 0
+// findNamespace finds out in which namespace a thread is that is not known yet.
+// When there are several it asks the thread's filters; the call is made anew
+// then, and the thread is known.
+func (c *call) findNamespace(pid int) {
+	c.later(pid, func(tracer *inject.Tracer) {
+		c.injected(tracer, func(thread *inject.Thread) int64 {
+			number := uint16(0)
+			if _, errno := thread.Call(markerCall); errno != syscall.Errno(noMarker) {
+				number = uint16(errno)
+			}
+			if errno := c.found(number); errno != 0 {
+				return -int64(errno)
+			}
+			thread.MakeAnew(uintptr(c.number), c.arguments()...)
+			return 0
+		})
 	})
-	if err == nil && in != nil {
-		if status, errno := c.s.status(c.tid); errno == 0 {
-			c.s.join(c.tid, in, status)
-		}
-	} else if !c.answered {
-		c.fail(errnoOf(err))
+}
+
+// found makes the thread known, in the namespace of that number, 0 for the
+// outermost. EPERM: the program has a filter of its own that answers with
+// another.
+func (c *call) found(number uint16) syscall.Errno {
+	s := c.s
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	in := s.namespaces[number]
+	if number == 0 {
+		in = s.outermost
 	}
-	return nil
+	if in == nil {
+		return syscall.EPERM
+	}
+	status, errno := s.status(c.tid)
+	if errno != 0 || s.threads[c.tid] != nil {
+		return errno
+	}
+	_, errno = s.join(c.tid, in, status)
+	return errno
 }
 
 func (c *call) arguments() []uintptr {
@@ -166,23 +182,20 @@ func (c *call) unshare() {
 		c.fail(syscall.ENOSPC)
 		return
 	}
-	marked := false
-	err := c.tracer.Do(c.tid, c.answerInjected, func(thread *inject.Thread) int64 {
-		if rest := flags &^ unix.CLONE_NEWIPC; rest != 0 {
-			if _, errno := thread.Call(unix.SYS_UNSHARE, uintptr(rest), 0, 0, 0, 0, bySupervisor); errno != 0 {
-				return -int64(errno)
+	c.later(c.thread.process.pid, func(tracer *inject.Tracer) {
+		c.injected(tracer, func(thread *inject.Thread) int64 {
+			if rest := flags &^ unix.CLONE_NEWIPC; rest != 0 {
+				if _, errno := thread.Call(unix.SYS_UNSHARE, uintptr(rest), 0, 0, 0, 0, bySupervisor); errno != 0 {
+					return -int64(errno)
+				}
 			}
-		}
-		errno := mark(thread, number)
-		marked = errno == 0
-		return -int64(errno)
+			errno := mark(thread, number)
+			if errno == 0 {
+				c.locked(func() { c.enterNew(number) })
+			}
+			return -int64(errno)
+		})
 	})
-	if marked {
-		c.enterNew(number)
-	}
-	if err != nil && !c.answered {
-		c.fail(errnoOf(err))
-	}
 }
 
 // compatUnshare is unshare(2) of a program of 32 bits, for which there is no IPC.

@@ -10,6 +10,7 @@ import (
 	"time"
 	"unsafe"
 
+	"github.com/ipcns/ipcns/internal/inject"
 	"github.com/ipcns/ipcns/internal/sys"
 	"github.com/ipcns/ipcns/userspace"
 	"golang.org/x/sys/unix"
@@ -75,7 +76,11 @@ func (c *call) mqNotify() {
 		return
 	}
 	r.description = d
-	c.result(0, c.register(t, r))
+	if err := c.register(t, r); err != nil {
+		c.fail(errnoOf(err))
+	} else if !c.away {
+		c.send(0)
+	}
 }
 
 // readEvent reads how a process wants to be notified, and finds mistakes in the
@@ -174,7 +179,9 @@ func (s *Supervisor) endRegistration(r *registration) {
 	if r.end() {
 		r.tellRemoved()
 	}
-	delete(s.registrations, r.description.key())
+	if s.registrations[r.description.key()] == r {
+		delete(s.registrations, r.description.key())
+	}
 }
 
 // tellRemoved tells the thread of a registration that it has ended.
@@ -263,19 +270,40 @@ func (c *call) takeOverSocket(r *registration) error {
 	if err != nil {
 		return err
 	}
-	defer unix.Close(pair[1])
 	r.socket = os.NewFile(uintptr(pair[0]), "notifications")
-	link, err = os.Readlink("/proc/self/fd/" + itoa(pair[1]))
+	c.later(p.pid, func(tracer *inject.Tracer) {
+		defer unix.Close(pair[1])
+		if err := c.replaceSocket(tracer, r, pair[1]); err != nil {
+			c.s.mu.Lock()
+			defer c.s.mu.Unlock()
+			c.s.endRegistration(r)
+			c.fail(errnoOf(err))
+			return
+		}
+		c.send(0)
+	})
+	return nil
+}
+
+// replaceSocket puts the socket where the program has its own.
+func (c *call) replaceSocket(tracer *inject.Tracer, r *registration, socket int) error {
+	fd := int(r.event.signo)
+	link, err := os.Readlink("/proc/self/fd/" + itoa(socket))
 	if err != nil {
 		r.socket.Close()
 		return err
 	}
-	if errno := sys.SeccompReplaceFD(c.fd, c.id, pair[1], fd, unix.O_CLOEXEC); errno != 0 {
+	if errno := sys.SeccompReplaceFD(c.fd, c.id, socket, fd, unix.O_CLOEXEC); errno != 0 {
 		r.socket.Close()
 		return errno
 	}
-	p.sockets[link] = r.socket
-	return c.kickReceivers(fd)
+	ended := true
+	c.locked(func() { ended, c.thread.process.sockets[link] = false, r.socket })
+	if ended {
+		r.socket.Close()
+		return syscall.ESRCH
+	}
+	return c.kickReceivers(tracer, fd)
 }
 
 // closeUnusedSockets closes those of which the program has closed the other end.
@@ -290,7 +318,7 @@ func (p *process) closeUnusedSockets() {
 }
 
 // kickReceivers makes threads that receive from a descriptor do so anew.
-func (c *call) kickReceivers(fd int) error {
+func (c *call) kickReceivers(tracer *inject.Tracer, fd int) error {
 	if c.isNonblock(fd) {
 		return nil // as nobody sleeps there
 	}
@@ -301,7 +329,7 @@ func (c *call) kickReceivers(fd int) error {
 			if time.Since(start) > patience {
 				break // as they may be thousands, or slow to stop
 			}
-			if err := c.tracer.Kick(tid); err != nil && errnoOf(err) != syscall.ESRCH {
+			if err := tracer.Kick(tid); err != nil && errnoOf(err) != syscall.ESRCH {
 				return err
 			}
 		}

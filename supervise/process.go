@@ -59,13 +59,11 @@ func (s *Supervisor) threadOf(c *call) (*thread, syscall.Errno) {
 	case th != nil: // it ended when another thread called execve(2), and its number is used again
 		s.leave(c.tid, th)
 	}
-	in := s.outermost
 	if len(s.namespaces) > 0 {
-		if in = c.whichNamespace(); in == nil {
-			return nil, 0
-		}
+		c.findNamespace(status.pid)
+		return nil, 0
 	}
-	return s.join(c.tid, in, status)
+	return s.join(c.tid, s.outermost, status)
 }
 
 // join makes a thread known.
@@ -115,7 +113,7 @@ func (c *call) changes() {
 			c.s.threads[tid].stale = true
 		}
 	}
-	if !c.answered {
+	if !c.away { // to be made anew
 		c.proceed()
 	}
 }
@@ -133,10 +131,10 @@ func (c *call) changing() *thread {
 // exec lets a thread become another program: in place of the process's first
 // thread, whose number it then has.
 func (c *call) exec() {
-	if th := c.changing(); th != nil {
+	c.changes()
+	if th := c.s.threads[c.tid]; th != nil && !c.away {
 		th.process.execs[c.tid] = struct{}{}
 	}
-	c.changes()
 }
 
 // settleExec notes that a thread calls. As long as another is about to become a

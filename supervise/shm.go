@@ -59,12 +59,17 @@ func (c *call) shmat() {
 		c.fail(errno)
 		return
 	}
-	err := t.ShmatElsewhere(id, flags, func(memory userspace.SegmentMemory, bytes uint64) error {
-		return c.mapSegment(t, id, memory.(*userspace.MemfdSegment).FD(), address, bytes, flags)
-	})
-	if err != nil && !c.answered {
+	memory, bytes, err := t.Attachable(id, flags)
+	if err != nil {
 		c.fail(errnoOf(err))
+		return
 	}
+	m := mapping{id: id, bytes: bytes, address: address, flags: flags}
+	if err := m.open(memory.(*userspace.MemfdSegment).FD()); err != nil {
+		c.fail(errnoOf(err))
+		return
+	}
+	c.later(t.PID(), func(tracer *inject.Tracer) { c.mapSegment(tracer, &m) })
 }
 
 // attachAddress returns where a segment is to be, 0 for anywhere (SEMANTICS
@@ -90,43 +95,66 @@ func attachAddress(id int, address uint64, flags int) (uint64, syscall.Errno) {
 	return address, 0
 }
 
+// A mapping is one that a program is to make of a segment.
+type mapping struct {
+	id             int
+	bytes, address uint64
+	flags          int
+	fd             int
+	inode          uint64
+}
+
+// open opens the memfd of a segment anew, so that what is attached to be read
+// only cannot be made writable (SEMANTICS A.2.9), and so that the memory lasts.
+func (m *mapping) open(memfd int) (err error) {
+	mode := unix.O_RDWR
+	if m.flags&ipc.ShmRdonly != 0 {
+		mode = unix.O_RDONLY
+	}
+	m.fd, err = unix.Open("/proc/self/fd/"+itoa(memfd), mode|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return err
+	}
+	var st unix.Stat_t
+	if err := unix.Fstat(m.fd, &st); err != nil {
+		unix.Close(m.fd)
+		return err
+	}
+	m.inode = st.Ino
+	return nil
+}
+
 // mapSegment answers the call, and makes the program map a memfd meanwhile.
-func (c *call) mapSegment(t *userspace.Task, id, memfd int, address, bytes uint64, flags int) error {
-	inode, err := inodeOf(memfd)
-	if err != nil {
-		return err
-	}
-	fd, err := openFor(memfd, flags)
-	if err != nil {
-		return err
-	}
-	defer unix.Close(fd)
-	theirs, errno := sys.SeccompAddFD(c.fd, c.id, fd, unix.O_CLOEXEC)
+func (c *call) mapSegment(tracer *inject.Tracer, m *mapping) {
+	defer unix.Close(m.fd)
+	theirs, errno := sys.SeccompAddFD(c.fd, c.id, m.fd, unix.O_CLOEXEC)
 	if errno != 0 {
-		return errno
+		c.fail(errno)
+		return
 	}
-	protection, kind := mapping(address, flags)
-	failure := error(syscall.ESRCH)
-	err = c.tracer.Do(c.tid, c.answerInjected, func(thread *inject.Thread) int64 {
-		at, errno := thread.Call(unix.SYS_MMAP, uintptr(address), uintptr(bytes), protection, kind, uintptr(theirs), 0)
+	c.injected(tracer, func(thread *inject.Thread) int64 {
+		protection, kind := m.kind()
+		counts := 0
+		c.locked(func() { counts = c.s.counts })
+		at, errno := thread.Call(unix.SYS_MMAP, uintptr(m.address), uintptr(m.bytes), protection, kind, uintptr(theirs), 0)
 		thread.Call(unix.SYS_CLOSE, uintptr(theirs))
-		if errno == syscall.EEXIST {
+		switch errno {
+		case 0:
+			c.locked(func() { c.attached(m, counts) })
+			return int64(at)
+		case syscall.EEXIST:
 			errno = syscall.EINVAL
 		}
-		if errno != 0 {
-			failure = errno
-			return -int64(errno)
-		}
-		failure = nil
-		return int64(at)
+		return -int64(errno)
 	})
-	if err != nil && !c.answered {
-		return err
+}
+
+// injected answers the call with what f returns, which makes the program make
+// calls.
+func (c *call) injected(tracer *inject.Tracer, f func(*inject.Thread) int64) {
+	if err := tracer.Do(c.tid, c.answerInjected, f); err != nil && !c.answered {
+		c.fail(errnoOf(err))
 	}
-	if failure == nil {
-		c.s.attached(inode, c.thread.in, id, t.PID())
-	}
-	return failure
 }
 
 // answerInjected answers a call that goes on otherwise.
@@ -137,18 +165,9 @@ func (c *call) answerInjected() error {
 	return nil
 }
 
-// openFor opens a memfd anew, so that what is attached to be read only cannot be
-// made writable (SEMANTICS A.2.9).
-func openFor(memfd, flags int) (int, error) {
-	mode := unix.O_RDWR
-	if flags&ipc.ShmRdonly != 0 {
-		mode = unix.O_RDONLY
-	}
-	return unix.Open("/proc/self/fd/"+itoa(memfd), mode|unix.O_CLOEXEC, 0)
-}
-
-// mapping returns the protection and the flags of a mapping, for mmap(2).
-func mapping(address uint64, flags int) (protection, kind uintptr) {
+// kind returns the protection and the flags of the mapping, for mmap(2).
+func (m *mapping) kind() (protection, kind uintptr) {
+	address, flags := m.address, m.flags
 	protection, kind = unix.PROT_READ, unix.MAP_SHARED
 	if flags&ipc.ShmRdonly == 0 {
 		protection |= unix.PROT_WRITE
@@ -164,12 +183,6 @@ func mapping(address uint64, flags int) (protection, kind uintptr) {
 		kind |= unix.MAP_FIXED_NOREPLACE
 	}
 	return protection, kind
-}
-
-func inodeOf(fd int) (uint64, error) {
-	var st unix.Stat_t
-	err := unix.Fstat(fd, &st)
-	return st.Ino, err
 }
 
 // A piece is a mapping of a segment's memory in a process, or a part of one.
@@ -232,30 +245,27 @@ func (c *call) shmdt() {
 		c.fail(syscall.EINVAL)
 		return
 	}
-	err := c.tracer.Do(c.tid, c.answerInjected, func(thread *inject.Thread) int64 {
-		for _, p := range detached {
-			if _, errno := thread.Call(unix.SYS_MUNMAP, uintptr(p.begin), uintptr(p.end-p.begin)); errno != 0 {
-				return -int64(errno)
+	c.later(t.PID(), func(tracer *inject.Tracer) {
+		c.injected(tracer, func(thread *inject.Thread) (result int64) {
+			for _, p := range detached {
+				if _, errno := thread.Call(unix.SYS_MUNMAP, uintptr(p.begin), uintptr(p.end-p.begin)); errno != 0 {
+					result = -int64(errno)
+				}
 			}
-		}
-		return 0
+			c.locked(func() { c.s.countDetached(detached[0].inode, t.PID()) })
+			return result
+		})
 	})
-	if err != nil && !c.answered {
-		c.fail(errnoOf(err))
-	}
-	c.s.countDetached(detached[0].inode, t.PID())
 }
 
 // countDetached counts what a process that has detached a segment has left of
 // it. Others are looked at if it may have been the last.
 func (s *Supervisor) countDetached(inode uint64, pid int) {
 	segment := s.segments[inode]
-	left := uint64(0)
-	s.pieces(pid, func(p piece) {
-		if p.inode == inode {
-			left++
-		}
-	})
+	if segment == nil {
+		return
+	}
+	left := s.piecesOf(pid, inode)
 	if segment.total() > segment.mapped[pid]-left || !segment.in.ns.HasEnding() {
 		segment.setOf(pid, left)
 		return
@@ -263,12 +273,28 @@ func (s *Supervisor) countDetached(inode uint64, pid int) {
 	s.countAll()
 }
 
-// attached notes that a process has mapped a segment once more.
-func (s *Supervisor) attached(inode uint64, in *namespace, id, pid int) {
-	if s.segments[inode] == nil {
-		s.segments[inode] = &segment{in, id, map[int]uint64{}}
+// piecesOf returns how many pieces of one segment the process has.
+func (s *Supervisor) piecesOf(pid int, inode uint64) (n uint64) {
+	s.pieces(pid, func(p piece) {
+		if p.inode == inode {
+			n++
+		}
+	})
+	return n
+}
+
+// attached notes that a process has mapped a segment once more. If all mappings
+// were counted meanwhile, this may be among them.
+func (c *call) attached(m *mapping, counts int) {
+	s, pid := c.s, c.thread.process.pid
+	c.thread.task.Attached(m.id)
+	if s.segments[m.inode] == nil {
+		s.segments[m.inode] = &segment{c.thread.in, m.id, map[int]uint64{}}
 	}
-	s.segments[inode].mapped[pid]++
+	s.segments[m.inode].mapped[pid]++
+	if s.counts != counts {
+		s.segments[m.inode].setOf(pid, s.piecesOf(pid, m.inode))
+	}
 }
 
 // countAll tells the namespaces how many mappings their segments have. What
@@ -278,6 +304,7 @@ func (s *Supervisor) countAll() {
 	if len(s.segments) == 0 {
 		return
 	}
+	s.counts++
 	counts := s.mappings(s.family())
 	if s.mayBeInherited(counts) {
 		counts = s.mappings(allProcesses())
@@ -346,7 +373,7 @@ func (g *segment) set(mapped map[int]uint64) {
 	g.mapped = mapped
 }
 
-// setOf tells the namespace that a process has fewer mappings. Who has none is
+// setOf tells the namespace how many mappings a process has. Who has none is
 // kept in mind, as it may have started others before.
 func (g *segment) setOf(pid int, n uint64) {
 	g.mapped[pid] = n

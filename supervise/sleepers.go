@@ -62,14 +62,15 @@ func (s *Supervisor) watchSleepers() {
 	for range s.watching {
 		for {
 			time.Sleep(pause)
-			began := time.Now()
 			s.mu.Lock()
+			began := time.Now() // not before, as waiting for others takes no CPU
 			left := s.look(began)
+			took := time.Since(began)
 			s.mu.Unlock()
 			if left == 0 {
 				break
 			}
-			pause = max(firstLook, time.Since(began)*patienceFactor)
+			pause = max(firstLook, took*patienceFactor)
 		}
 	}
 }

@@ -233,10 +233,28 @@ func playingBelow(t testing.TB, s *supervise.Supervisor, role string, args ...st
 	return listening(t, s, ipctest.Again(belowRole, append([]string{role}, args...)...))
 }
 
+// playBelow waits for all processes that the other one leaves: they would be
+// zombies of the test's until it ends.
 func playBelow() error {
+	if err := unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0); err != nil {
+		return err
+	}
 	cmd := ipctest.Again(roleRole, os.Args[1:]...)
 	cmd.Stdout, cmd.Stderr, cmd.ExtraFiles = os.Stdout, os.Stderr, []*os.File{os.NewFile(3, "socket")}
-	return cmd.Run()
+	if err := cmd.Start(); err != nil {
+		return err
+	}
+	var failure error
+	for {
+		var status unix.WaitStatus
+		pid, err := unix.Wait4(-1, &status, 0, nil)
+		if err == unix.ECHILD {
+			return failure
+		}
+		if err == nil && pid == cmd.Process.Pid && status != 0 {
+			failure = fmt.Errorf("wait status %#x", int(status))
+		}
+	}
 }
 
 // checkRole is that of a program which verifies what its calls return.

@@ -37,6 +37,7 @@ type Supervisor struct {
 	processes  map[int]*process      // by pid
 	threads    map[int]*thread       // by tid
 	waiting    map[*call]struct{}    // calls that sleep
+	careful    bool                  // a program may have pages that come when it likes
 	undoes     bool                  // a program has used SEM_UNDO
 
 	descriptions  map[uint64]*description    // open POSIX queues, by the inode of their pipe
@@ -44,7 +45,14 @@ type Supervisor struct {
 	registrations map[queueKey]*registration // of mq_notify
 	segments      map[uint64]*segment        // that are attached, by the inode of their memfd
 
+	counts     int       // of all mappings that were made
 	countAgain time.Time // not before that, unless it is asked for
+
+	errands  map[int]*errands // by pid, until they are done
+	ready    []*errands       // that nobody has begun with
+	runnable *sync.Cond       // one of those may be there
+	runners  int              // threads that run them
+	idle     int              // of these
 
 	watching  chan struct{} // tells the watcher that one has begun to
 	exits     int           // an epoll descriptor of the processes' pidfds
@@ -69,10 +77,11 @@ func New(limits *ipc.Limits) (*Supervisor, error) {
 	}
 	s := &Supervisor{
 		namespaces: map[uint16]*namespace{}, processes: map[int]*process{}, threads: map[int]*thread{},
-		waiting:      map[*call]struct{}{},
+		waiting: map[*call]struct{}{}, errands: map[int]*errands{},
 		descriptions: map[uint64]*description{}, registrations: map[queueKey]*registration{}, segments: map[uint64]*segment{},
 		watching: make(chan struct{}, 1), exits: exits, unused: make(chan struct{}), pid: unix.Getpid(),
 	}
+	s.runnable = sync.NewCond(&s.mu)
 	if s.closing, err = unix.Eventfd(0, unix.EFD_CLOEXEC); err == nil {
 		err = unix.EpollCtl(exits, unix.EPOLL_CTL_ADD, s.closing, &unix.EpollEvent{Events: unix.EPOLLIN, Fd: closingEvent})
 	}
@@ -108,6 +117,7 @@ func (s *Supervisor) Close() {
 	s.closed = true
 	unix.Write(s.closing, []byte{1, 0, 0, 0, 0, 0, 0, 0}) // which fails only if it is not there
 	close(s.watching)
+	s.runnable.Broadcast()
 	s.mu.Unlock()
 	s.watchers.Wait()
 	for _, p := range s.processes {
@@ -150,10 +160,11 @@ func (s *Supervisor) Serve(listener int) {
 func (s *Supervisor) serve(fd int) {
 	defer s.listeners.Done()
 	defer unix.Close(fd)
-	// The thread is that from which ptrace(2) looks at programs.
+	// On a thread of its own it is faster.
 	runtime.LockOSThread()
 	sys := &listener{s: s, fd: fd}
 	sys.loop()
+	sys.errands.Wait()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.listening--; s.listening == 0 {

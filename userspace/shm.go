@@ -165,20 +165,27 @@ func (t *Task) attachable(id, flags int) (*segment, syscall.Errno) {
 	return accessible(t, &t.ns.segments, id, wanted)
 }
 
-// ShmatElsewhere is shmat(2) of a process whose memory is not this process's:
-// attach puts the memory there, and may not call the namespace. What comes of
-// the mapping later is told by [Namespace.SetNattch].
-func (t *Task) ShmatElsewhere(id, flags int, attach func(memory SegmentMemory, bytes uint64) error) (err error) {
+// Attachable returns what shmat(2) attaches of a segment, for a process whose
+// memory is not this process's: the memory, and how much of it. Once that is
+// mapped there, [Task.Attached] follows. What comes of the mapping later is told
+// by [Namespace.SetNattch].
+func (t *Task) Attachable(id, flags int) (memory SegmentMemory, bytes uint64, err error) {
 	defer t.begin(act{call: "shmat", id: id}).end(&err)
 	s, errno := t.attachable(id, flags)
 	if errno != 0 {
-		return errno
+		return nil, 0, errno
 	}
-	if err := attach(s.memory, s.pages()*page); err != nil {
-		return err
+	return s.memory, s.pages() * page, nil
+}
+
+// Attached is shmat(2) of what was mapped elsewhere. The segment may have ended
+// meanwhile.
+func (t *Task) Attached(id int) {
+	t.ns.mu.Lock()
+	defer t.ns.mu.Unlock()
+	if s := t.ns.segments.find(id); s != nil {
+		s.attach(t.process)
 	}
-	s.attach(t.process)
-	return nil
 }
 
 // HasEnding reports whether a segment ends with its last mapping.

@@ -16,7 +16,7 @@ import (
 // How long [Tracer.Do] waits for a thread, which may be hostile: in all for
 // what it has to do, and then for a stop to let go of it.
 const (
-	patience = 200 * time.Millisecond
+	patience = time.Second
 	grace    = 20 * time.Millisecond
 )
 
@@ -43,7 +43,7 @@ type Tracer struct {
 // returns that as an error too, and the thread, if it lives, still gets the
 // result of f.
 //
-// Do waits no longer than a fifth of a second, and a little for the thread to
+// Do waits no longer than a second, and a little for the thread to
 // be let go. One that does not even stop then gets the result of f later, in
 // another Do or in [Tracer.Settle].
 func (tr *Tracer) Do(tid int, answer func() error, f func(t *Thread) (result int64)) error {

@@ -3,7 +3,6 @@
 package supervise_test
 
 import (
-	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -319,14 +318,6 @@ var waysToDrop = map[string]func() syscall.Errno{
 		}
 		return syscall.Errno(-int32(compat(208, ipctest.Nobody, ipctest.Nobody, ipctest.Nobody, 0, 0)))
 	},
-	"capset": func() syscall.Errno {
-		header := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
-		var none [2]unix.CapUserData
-		if _, _, errno := syscall.RawSyscall(unix.SYS_CAPSET, uintptr(unsafe.Pointer(&header)), uintptr(unsafe.Pointer(&none)), 0); errno != 0 {
-			return errno
-		}
-		return errnoOf(syscall.RawSyscall(unix.SYS_SETFSUID, ipctest.Nobody, 0, 0))
-	},
 }
 
 func errnoOf(_, _ uintptr, errno syscall.Errno) syscall.Errno { return errno }
@@ -462,5 +453,3 @@ func resized(fd int) error {
 	}
 	return nil
 }
-
-var errNoCode = errors.New("there is no machine code for this machine")

@@ -25,13 +25,20 @@ func spareDescriptors() int {
 	return int(min(limit.Cur, math.MaxInt32) / 4 * 3)
 }
 
-// memory is that of segments, as long as there are descriptors for it.
-type memory struct{ spare int }
+// endOf returns the first number that a further descriptor of a namespace may not
+// have: none has more than it leaves to the others, however many it asks for.
+func (s *Supervisor) endOf(in *namespace) int {
+	segments, _ := in.ns.Segments()
+	return s.spare - in.open - segments
+}
+
+// memory is that of segments, as long as there are descriptors for it: below end.
+type memory struct{ end int }
 
 // Allocate implements [userspace.Memory].
-func (m memory) Allocate(bytes uint64) (userspace.SegmentMemory, error) {
+func (m *memory) Allocate(bytes uint64) (userspace.SegmentMemory, error) {
 	allocated, err := userspace.Memfd{}.Allocate(bytes)
-	if err != nil || allocated.(*userspace.MemfdSegment).FD() < m.spare {
+	if err != nil || allocated.(*userspace.MemfdSegment).FD() < m.end {
 		return allocated, err
 	}
 	allocated.Free()

@@ -324,7 +324,7 @@ func errnoOf(_, _ uintptr, errno syscall.Errno) syscall.Errno { return errno }
 
 func becomeAnother() error {
 	runtime.LockOSThread()
-	queue, _, errno := syscall.RawSyscall(unix.SYS_MSGGET, 1, ipc.Creat|0o600, 0)
+	queue, _, errno := syscall.RawSyscall(unix.SYS_MSGGET, 1, ipc.Creat, 0) // which only CAP_IPC_OWNER may use
 	if errno != 0 {
 		return errno
 	}
@@ -335,7 +335,7 @@ func becomeAnother() error {
 		return nil
 	}
 	_, _, errno = syscall.RawSyscall(unix.SYS_MSGGET, 1, 0o600, 0)
-	if os.Args[1] != "setfsuid" && errno != syscall.EACCES { // setfsuid changes no permission of IPC
+	if os.Args[1] != "setfsuid" && errno != syscall.EACCES { // which takes capabilities for files alone
 		return fmt.Errorf("msgget of a queue of root's: %w", errno)
 	}
 	other := make(chan syscall.Errno)

@@ -72,7 +72,7 @@ func (c *call) freshTask() *userspace.Task {
 func (c *call) describe(mqd *userspace.Mqd, nonblock bool) {
 	c.s.releaseSome()
 	pipe, fd, err := mqpipe.New(nonblock)
-	if err == nil && fd >= c.s.spare {
+	if err == nil && fd >= c.s.endOf(c.thread.in) {
 		unix.Close(fd)
 		pipe.Close()
 		err = syscall.ENFILE
@@ -88,6 +88,7 @@ func (c *call) describe(mqd *userspace.Mqd, nonblock bool) {
 	d.show(levelOf(mqd))
 	c.s.descriptions[pipe.Inode()] = d
 	in.queues[mqd.Inode()] = append(in.queues[mqd.Inode()], d)
+	in.open++
 	c.answerFD(fd, unix.O_CLOEXEC, func(theirs int) { c.described(d, theirs) })
 }
 
@@ -162,6 +163,7 @@ func (s *Supervisor) releaseDescriptions() {
 func (d *description) release() {
 	d.mqd.Close()
 	d.pipe.Close()
+	d.in.open--
 	queue := d.mqd.Inode()
 	others := d.in.queues[queue]
 	for i, other := range others {

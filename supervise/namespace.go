@@ -23,6 +23,7 @@ type namespace struct {
 	keeper *userspace.Task // whose the open POSIX queues are, which several processes may share
 
 	queues map[uint64][]*description // that are open, by the queue's inode
+	open   int                       // of all queues
 }
 
 func newNamespace(ns *userspace.Namespace, marker uint16) *namespace {
@@ -69,6 +70,7 @@ func (s *Supervisor) forgetNamespaces() {
 		return
 	}
 	s.reap()
+	s.releaseDescriptions()
 	inhabited := map[*namespace]bool{}
 	for _, p := range s.processes {
 		for in := range p.in {

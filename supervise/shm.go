@@ -36,6 +36,7 @@ func (c *call) shmget() {
 	if len(c.s.segments) > 0 && reachesLimit(t, c.args[1]) {
 		c.s.countEnding() // which may be what it is reached by
 	}
+	c.s.memory.end = c.s.endOf(c.thread.in)
 	c.result(t.Shmget(ipc.Key(c.int(0)), c.args[1], c.int(2)))
 }
 
@@ -43,8 +44,8 @@ func (c *call) shmget() {
 // segment of that size.
 func reachesLimit(t *userspace.Task, bytes uint64) bool {
 	limits, _ := t.Limits()
-	info, _, _ := t.ShmInfo()
-	return uint64(info.Segments) >= limits.Shmmni || info.Pages+bytes/pageSize >= limits.Shmall
+	segments, pages := t.Namespace().Segments()
+	return uint64(segments) >= limits.Shmmni || pages+bytes/pageSize >= limits.Shmall
 }
 
 // shmat is shmat(2). The program itself maps the memfd, as it is made to.

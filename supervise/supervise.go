@@ -63,6 +63,7 @@ type Supervisor struct {
 	unused    chan struct{}
 	closed    bool
 	spare     int    // descriptors from this number on are kept for processes
+	memory    memory // of segments
 	owner     uint64 // the inode of the user namespace that the supervisor is in
 	initial   bool   // that is the machine's first
 	pid       int
@@ -93,7 +94,8 @@ func New(limits *ipc.Limits) (*Supervisor, error) {
 		return nil, err
 	}
 	s.spare = spareDescriptors()
-	s.outermost = newNamespace(userspace.New(userspace.Options{Clock: clock{s}, Memory: memory{s.spare}, Limits: limits}), 0)
+	s.memory.end = s.spare
+	s.outermost = newNamespace(userspace.New(userspace.Options{Clock: clock{s}, Memory: &s.memory, Limits: limits}), 0)
 	s.watchers.Go(s.watchExits)
 	s.watchers.Go(s.watchSleepers)
 	return s, nil

@@ -421,6 +421,14 @@ func (t *Task) ShmInfo() (_ ipc.ShmInfo, _ int, err error) {
 	return ipc.ShmInfo{Segments: ns.segments.inUse, Pages: ns.pages, Resident: ns.resident()}, ns.segments.highest(), nil
 }
 
+// Segments returns how many segments the namespace has, and how many pages these
+// take: of [Task.ShmInfo], what no memory has to be looked at for.
+func (ns *Namespace) Segments() (segments int, pages uint64) {
+	ns.mu.Lock()
+	defer ns.mu.Unlock()
+	return ns.segments.inUse, ns.pages
+}
+
 // resident returns how many pages of segments are in memory.
 func (ns *Namespace) resident() (pages uint64) {
 	for s := range ns.segments.all() {

@@ -6,6 +6,7 @@ import (
 	"math"
 	"syscall"
 
+	"github.com/ipcns/ipcns/internal/mqpipe"
 	"github.com/ipcns/ipcns/userspace"
 	"golang.org/x/sys/unix"
 )
@@ -30,6 +31,18 @@ func spareDescriptors() int {
 func (s *Supervisor) endOf(in *namespace) int {
 	segments, _ := in.ns.Segments()
 	return s.spare - in.open - segments
+}
+
+// newPipe makes what a program gets as the descriptor of an open queue. ENFILE: the
+// namespace has as many descriptors as it may have.
+func (s *Supervisor) newPipe(in *namespace, nonblock bool) (*mqpipe.Pipe, int, error) {
+	pipe, fd, err := mqpipe.New(nonblock)
+	if err != nil || fd < s.endOf(in) {
+		return pipe, fd, err
+	}
+	unix.Close(fd)
+	pipe.Close()
+	return nil, 0, syscall.ENFILE
 }
 
 // memory is that of segments, as long as there are descriptors for it: below end.

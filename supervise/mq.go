@@ -71,18 +71,17 @@ func (c *call) freshTask() *userspace.Task {
 // describe gives the program a descriptor of an open queue.
 func (c *call) describe(mqd *userspace.Mqd, nonblock bool) {
 	c.s.releaseSome()
-	pipe, fd, err := mqpipe.New(nonblock)
-	if err == nil && fd >= c.s.endOf(c.thread.in) {
-		unix.Close(fd)
-		pipe.Close()
-		err = syscall.ENFILE
+	in := c.thread.in
+	pipe, fd, err := c.s.newPipe(in, nonblock)
+	if err == syscall.ENFILE {
+		c.s.releaseDescriptions()
+		pipe, fd, err = c.s.newPipe(in, nonblock)
 	}
 	if err != nil {
 		mqd.Close()
 		c.fail(errnoOf(err))
 		return
 	}
-	in := c.thread.in
 	d := &description{in: in, mqd: mqd, pipe: pipe}
 	c.s.endFallen(c.s.registrations[d.key()])
 	d.show(levelOf(mqd))

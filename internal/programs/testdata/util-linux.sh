@@ -35,7 +35,8 @@ for kind in -q -s -m; do
 done | pids
 for kind in -q -s -m; do say lsipc $kind -i 0; done | pids
 say lsipc -q -i 77
-lsns -t ipc -n -o TYPE -p $$
+# lsns shows nothing when a process ends that it is looking at.
+until lsns -t ipc -n -o TYPE -p $$ | grep ipc; do :; done
 say ipcrm -q 0
 say ipcrm -q 0
 say ipcrm -Q 0x7fff0000

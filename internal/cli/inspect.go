@@ -3,6 +3,7 @@
 package cli
 
 import (
+	"cmp"
 	"fmt"
 	"io"
 	"maps"
@@ -15,6 +16,7 @@ import (
 	"github.com/ipcns/ipcns/internal/listing"
 	"github.com/ipcns/ipcns/internal/oneline"
 	"github.com/ipcns/ipcns/internal/run"
+	"github.com/ipcns/ipcns/internal/survey"
 	"github.com/ipcns/ipcns/registry"
 	"github.com/spf13/cobra"
 )
@@ -62,7 +64,7 @@ type facts struct {
 	Adopted bool              `json:"adopted"`
 	Share   []string          `json:"share"`
 	Labels  map[string]string `json:"labels"`
-	objectCounts
+	survey.Counts
 	Processes []jsonProcess `json:"processes"`
 	Inside    []string      `json:"inside"`
 
@@ -105,7 +107,7 @@ func inspect(reference string) (*facts, error) {
 		return nil, err
 	}
 	f.Processes = commandsOf(pids)
-	if f.objectCounts, err = count(ns.Namespace); err != nil {
+	if f.Counts, err = survey.Count(ns.Namespace); err != nil {
 		return nil, err
 	}
 	if f.Name != nil {
@@ -122,14 +124,14 @@ func (f *facts) askServer(ns *registry.Namespace) error {
 	}
 	uid := uint32(os.Geteuid())
 	f.Holder = status.PID
-	f.Owner, f.Processes, f.objectCounts = &uid, commandsOf(status.Members), countsOf(status)
+	f.Owner, f.Processes, f.Counts = &uid, commandsOf(status.Members), survey.CountsOf(status)
 	f.Inside, err = namesInside(ns.Name)
 	return err
 }
 
 // factsOf returns what is recorded of a namespace.
 func factsOf(ns *registry.Namespace) *facts {
-	f := &facts{State: ns.State, Why: ns.Why, Inode: ns.Inode, Engine: engineOf(ns), Adopted: ns.Adopted, Share: []string{}, Labels: map[string]string{}, Processes: []jsonProcess{}, Inside: []string{}}
+	f := &facts{State: ns.State, Why: ns.Why, Inode: ns.Inode, Engine: cmp.Or(string(ns.Engine), "kernel"), Adopted: ns.Adopted, Share: []string{}, Labels: map[string]string{}, Processes: []jsonProcess{}, Inside: []string{}}
 	f.Share = append(f.Share, ns.Share...)
 	maps.Copy(f.Labels, ns.Labels)
 	if ns.Name == "" {

@@ -3,24 +3,16 @@
 package cli
 
 import (
-	"cmp"
-	"errors"
 	"fmt"
 	"io"
 	"os"
-	"runtime"
-	"slices"
 	"strconv"
-	"sync"
 
-	"github.com/ipcns/ipcns"
 	"github.com/ipcns/ipcns/host"
-	"github.com/ipcns/ipcns/internal/launch"
 	"github.com/ipcns/ipcns/internal/listing"
 	"github.com/ipcns/ipcns/internal/oneline"
 	"github.com/ipcns/ipcns/internal/run"
-	"github.com/ipcns/ipcns/internal/server"
-	"github.com/ipcns/ipcns/ipc"
+	"github.com/ipcns/ipcns/internal/survey"
 	"github.com/ipcns/ipcns/registry"
 	"github.com/spf13/cobra"
 	"golang.org/x/sys/unix"
@@ -88,209 +80,39 @@ type namespaceRow struct {
 	ID        *uint64        `json:"id"`
 	Inode     uint64         `json:"inode"`
 	Processes *int           `json:"processes"`
-	objectCounts
+	survey.Counts
 	OwnerUID *uint32 `json:"owner_uid"`
 	PID      *int    `json:"pid"`
 	Command  *string `json:"command"`
 
 	Engine string `json:"engine"`
-
-	pids   []int
-	open   func() (*ipcns.Namespace, error)
-	status func() (server.Status, error) // nil for one of the kernel's
-}
-
-// objectCounts are the objects of a namespace.
-type objectCounts struct {
-	Queues   *int `json:"message_queues"`
-	Sets     *int `json:"semaphore_sets"`
-	Segments *int `json:"segments"`
-	Mqueues  *int `json:"posix_message_queues"`
 }
 
 // namespaceRows returns a row for each namespace, those with a name first.
 func namespaceRows() (rows []*namespaceRow, unseen int, err error) {
-	const proc = host.Proc("/proc")
-	namespaces, unseen, err := proc.Namespaces()
+	s, err := survey.Take(run.Names(), survey.Options{})
 	if err != nil {
 		return nil, 0, err
 	}
-	members := map[uint64]host.Namespace{}
-	for _, ns := range namespaces {
-		members[ns.Inode] = ns
+	rows = []*namespaceRow{}
+	for _, ns := range s.Namespaces {
+		rows = append(rows, rowOf(ns))
 	}
-	names := run.Names()
-	all, err := names.List()
-	if err != nil {
-		return nil, 0, err
-	}
-	for _, named := range all {
-		rows = append(rows, namedRow(names, named, members[named.Inode]))
-		if named.State == registry.Alive {
-			delete(members, named.Inode)
-		}
-	}
-	rows = append(rows, servedRows(all)...)
-	for _, ns := range namespaces {
-		if _, unnamed := members[ns.Inode]; unnamed {
-			rows = append(rows, &namespaceRow{State: registry.Alive, Inode: ns.Inode, Engine: engineOf(&registry.Namespace{}), pids: ns.PIDs, open: ns.Open})
-		}
-	}
-	rows, err = fill(rows)
-	return rows, unseen, err
+	return rows, s.Unseen, nil
 }
 
-func namedRow(names *registry.Registry, named *registry.Namespace, members host.Namespace) *namespaceRow {
-	row := &namespaceRow{Name: &named.Name, State: named.State, Inode: named.Inode, Engine: engineOf(named)}
-	if named.Engine == registry.Userspace {
-		row.status = func() (server.Status, error) { return named.Status() }
-		return row
+func rowOf(ns *survey.Namespace) *namespaceRow {
+	row := &namespaceRow{Name: ns.Name, State: ns.State, ID: ns.ID, Inode: ns.Inode, Counts: ns.Counts, OwnerUID: ns.Owner, Engine: ns.Engine}
+	if processes := len(ns.Members); !ns.Hidden {
+		row.Processes = &processes
 	}
-	row.pids = registry.Membership{named.Inode: members.PIDs}.In(named)
-	row.open = func() (*ipcns.Namespace, error) { return names.OpenNamespace(named.Name) }
-	return row
-}
-
-// servedRows returns a row for each server's namespace that has no name.
-func servedRows(names []*registry.Namespace) (rows []*namespaceRow) {
-	for _, pid := range server.All() {
-		named := slices.ContainsFunc(names, func(ns *registry.Namespace) bool { return ns.Holder != nil && ns.Holder.PID == pid })
-		if ns := unnamed(pid); !named {
-			rows = append(rows, &namespaceRow{State: ns.State, Engine: engineOf(ns), status: ns.Status})
-		}
-	}
-	return rows
-}
-
-// engineOf returns the word for who implements a namespace.
-func engineOf(ns *registry.Namespace) string { return cmp.Or(string(ns.Engine), "kernel") }
-
-// fill completes rows, some at a time, and leaves out what has ended since.
-func fill(rows []*namespaceRow) ([]*namespaceRow, error) {
-	errs := make([]error, len(rows))
-	next := make(chan int)
-	var workers sync.WaitGroup
-	for range runtime.GOMAXPROCS(0) {
-		workers.Go(func() {
-			for i := range next {
-				errs[i] = rows[i].fill()
-			}
-		})
-	}
-	for i := range rows {
-		next <- i
-	}
-	close(next)
-	workers.Wait()
-	filled := []*namespaceRow{}
-	for i, err := range errs {
-		if errors.Is(err, unix.ESRCH) || errors.Is(err, unix.ENOENT) || registry.Missing(err) || registry.Ended(err) {
-			continue
-		}
-		if err != nil {
-			return nil, err
-		}
-		filled = append(filled, rows[i])
-	}
-	return filled, nil
-}
-
-func (row *namespaceRow) fill() error {
-	if row.status != nil && row.State == registry.Alive {
-		if err := row.fillServed(); err != nil {
-			return err
-		}
-	}
-	processes := len(row.pids)
-	row.Processes = &processes
-	if processes > 0 {
-		row.PID = &row.pids[0]
-		if command := host.Proc("/proc").Command(row.pids[0]); command != "" { // else it has ended since
+	if len(ns.Members) > 0 {
+		row.PID = &ns.Members[0]
+		if command := host.Proc("/proc").Command(ns.Members[0]); command != "" { // else it has ended since
 			row.Command = &command
 		}
 	}
-	if row.State != registry.Alive || row.status != nil {
-		return nil
-	}
-	opened, err := row.open()
-	if errors.Is(err, unix.EACCES) {
-		if processes == 0 {
-			row.Processes = nil // this user may look at none of them
-		}
-		return nil // what the kernel does not tell this user
-	}
-	if err != nil {
-		return err
-	}
-	defer opened.Close()
-	if id, err := opened.ID(); err == nil {
-		row.ID = &id
-	}
-	if uid, err := opened.OwnerUID(); err == nil {
-		row.OwnerUID = &uid
-	}
-	row.objectCounts, err = count(opened)
-	return err
-}
-
-// fillServed asks the server of a namespace, whose owner is who asks.
-func (row *namespaceRow) fillServed() error {
-	status, err := row.status()
-	if err != nil {
-		return fmt.Errorf("%w: %w", unix.ESRCH, err) // it ends with its last program
-	}
-	uid := uint32(os.Geteuid())
-	row.OwnerUID, row.pids, row.objectCounts = &uid, status.Members, countsOf(status)
-	return nil
-}
-
-func countsOf(status server.Status) objectCounts {
-	return objectCounts{&status.Queues, &status.Sets, &status.Segments, &status.Mqueues}
-}
-
-// count counts the objects of a namespace, as far as this user may.
-func count(ns *ipcns.Namespace) (counts objectCounts, err error) {
-	if _, _, within := server.Within(); within {
-		return counts, nil // what this process sees is the server's
-	}
-	entered, err := enter(ns, func(system ipc.System) error {
-		counts, err = countObjects(system)
-		return err
-	})
-	if entered || !errors.Is(err, unix.EPERM) {
-		return counts, err
-	}
-	owner, err := ns.Owner()
-	if err != nil {
-		return counts, nil
-	}
-	defer owner.Close()
-	contents, err := launch.Look(owner, ns.File())
-	if err != nil {
-		return counts, nil
-	}
-	mqueues := len(contents.Mqueues)
-	return objectCounts{&contents.Queues, &contents.Sets, &contents.Segments, &mqueues}, nil
-}
-
-func countObjects(system ipc.System) (objectCounts, error) {
-	queues, _, err := system.MsgInfo()
-	if err != nil {
-		return objectCounts{}, err
-	}
-	sets, _, err := system.SemInfo()
-	if err != nil {
-		return objectCounts{}, err
-	}
-	segments, _, err := system.ShmInfo()
-	if err != nil {
-		return objectCounts{}, err
-	}
-	counts := objectCounts{Queues: &queues.Queues, Sets: &sets.Sets, Segments: &segments.Segments}
-	if mqueues, err := system.MqCount(); err == nil {
-		counts.Mqueues = &mqueues
-	}
-	return counts, nil
+	return row
 }
 
 func writeNamespaces(w io.Writer, rows []*namespaceRow) error {

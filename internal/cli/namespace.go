@@ -16,6 +16,7 @@ import (
 	"github.com/ipcns/ipcns/internal/listing"
 	"github.com/ipcns/ipcns/internal/run"
 	"github.com/ipcns/ipcns/internal/server"
+	"github.com/ipcns/ipcns/internal/survey"
 	"github.com/ipcns/ipcns/ipc"
 	"github.com/ipcns/ipcns/kernel"
 	"github.com/ipcns/ipcns/registry"
@@ -61,7 +62,7 @@ func (t *target) do(cmd *cobra.Command, f func(ipc.System) error) error {
 		return err
 	}
 	defer ns.Close()
-	entered, err := enter(ns, f)
+	entered, err := survey.Enter(ns, f)
 	if entered || !errors.Is(err, unix.EPERM) {
 		return err
 	}
@@ -126,24 +127,6 @@ func (t *target) becomeInside() (served bool, err error) {
 		return false, nil
 	}
 	return true, ns.Become(launch.Program{Path: "/proc/self/exe", Args: append([]string{"ipcns", "--" + insideFlag}, os.Args[1:]...), Env: os.Environ()})
-}
-
-// enter calls f in the namespace, and reports whether it came to that. The
-// namespace that the process is in takes no permission to enter.
-func enter(ns *ipcns.Namespace, f func(ipc.System) error) (entered bool, err error) {
-	own, err := ipcns.Current()
-	if err != nil {
-		return false, err
-	}
-	defer own.Close()
-	if own.Inode() == ns.Inode() {
-		return true, f(kernel.System{})
-	}
-	err = ns.Do(func() error {
-		entered = true
-		return f(kernel.System{})
-	})
-	return entered, err
 }
 
 // open opens the namespace of a reference.

@@ -1,0 +1,52 @@
+//go:build linux
+
+package host
+
+import "github.com/ipcns/ipcns/ipc"
+
+// Contents is what is in a namespace, with its limits.
+type Contents struct {
+	Queues   []MessageQueue      `json:"message_queues"`
+	Sets     []SemaphoreSet      `json:"semaphore_sets"`
+	Segments []Segment           `json:"segments"`
+	Mqueues  []ipc.MqueueStat    `json:"posix_message_queues"` // nil if they cannot be listed
+	Values   map[int][]Semaphore `json:"semaphores"`           // of the sets that may be read, by their ids
+	Limits   ipc.Limits          `json:"limits"`
+}
+
+// ContentsOf reads what is in a namespace. Values are read if that is asked for,
+// which takes a call for each fact of each semaphore.
+func ContentsOf(system ipc.System, values bool) (*Contents, error) {
+	var c Contents
+	var err error
+	if c.Queues, err = MessageQueues(system); err != nil {
+		return nil, err
+	}
+	if c.Sets, err = SemaphoreSets(system); err != nil {
+		return nil, err
+	}
+	if c.Segments, err = Segments(system); err != nil {
+		return nil, err
+	}
+	if c.Limits, err = system.Limits(); err != nil {
+		return nil, err
+	}
+	if mqueues, err := system.MqList(); err == nil { // else they may not be seen
+		c.Mqueues = mqueues
+	}
+	if values {
+		c.readValues(system)
+	}
+	return &c, nil
+}
+
+// readValues reads the semaphores of the sets that may be read and are still
+// there.
+func (c *Contents) readValues(system ipc.SemaphoreSets) {
+	c.Values = map[int][]Semaphore{}
+	for _, set := range c.Sets {
+		if sems, err := Semaphores(system, set.ID, int(set.Nsems)); err == nil {
+			c.Values[set.ID] = sems
+		}
+	}
+}

@@ -1,0 +1,58 @@
+//go:build linux
+
+package host
+
+import (
+	"time"
+
+	"github.com/ipcns/ipcns/ipc"
+)
+
+// A Process is one that uses IPC, or could: what it has attached and opened, and
+// what its threads wait for.
+type Process struct {
+	PID        int          `json:"pid"`
+	UID        uint32       `json:"uid"` // the effective one
+	Command    string       `json:"command"`
+	Namespaces []uint64     `json:"namespaces"` // the inode numbers of those that its threads are in, the leader's first
+	Attached   []Attachment `json:"attached"`
+	Open       []OpenQueue  `json:"open"`
+	Waiting    []Wait       `json:"waiting"`
+	// Unseen says that the process may not be looked at: of the above only its
+	// PID, UID and Command are known.
+	Unseen bool `json:"unseen,omitempty"`
+}
+
+// An Attachment is a segment that a process has attached, all or a part of it.
+type Attachment struct {
+	Namespace uint64 `json:"namespace"` // the inode number, 0 if it is not known
+	ID        int    `json:"id"`
+	Address   uint64 `json:"address"` // of the first of its mappings
+	Bytes     uint64 `json:"bytes"`   // of all its mappings
+	Mappings  int    `json:"mappings"`
+	ReadOnly  bool   `json:"read_only"`
+}
+
+// An OpenQueue is a descriptor of a POSIX message queue.
+type OpenQueue struct {
+	Namespace uint64 `json:"namespace"` // the inode number, 0 if it is not known
+	Name      string `json:"name"`      // with its leading slash
+	Inode     uint64 `json:"inode"`     // of the queue, in the namespace's file system
+	FD        int    `json:"fd"`
+	Unlinked  bool   `json:"unlinked"`
+}
+
+// A Wait is a call in which a thread sleeps until others have done something.
+type Wait struct {
+	TID       int    `json:"tid"`
+	Namespace uint64 `json:"namespace"`      // the inode number
+	Call      string `json:"call"`           // msgrcv, msgsnd, semop, mq_timedreceive or mq_timedsend
+	ID        int    `json:"id"`             // of the queue or set; the descriptor of a POSIX queue
+	Name      string `json:"name,omitempty"` // of a POSIX queue
+	Type      int64  `json:"type,omitempty"` // that msgrcv asks for, and of the message of msgsnd
+	Bytes     uint64 `json:"bytes,omitempty"`
+	// Operations are those of semop. Nil if the process's memory may not be read.
+	Operations []ipc.Sembuf `json:"operations,omitempty"`
+	// Since is how long the thread has slept, at least; 0 if that is not known.
+	Since time.Duration `json:"nanoseconds"`
+}

@@ -1,0 +1,163 @@
+//go:build linux
+
+// Package survey is one look at the machine: its IPC namespaces with their names,
+// what keeps them, what is in them, and what processes do with that.
+package survey
+
+import (
+	"errors"
+	"runtime"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/ipcns/ipcns"
+	"github.com/ipcns/ipcns/host"
+	"github.com/ipcns/ipcns/internal/server"
+	"github.com/ipcns/ipcns/registry"
+	"golang.org/x/sys/unix"
+)
+
+// Options are what a survey has besides which namespaces there are.
+type Options struct {
+	Contents  bool // the objects, and not only how many there are
+	Values    bool // and those of semaphores
+	Processes bool // what processes use, and wait for
+}
+
+// A Survey is what one look has found.
+type Survey struct {
+	Taken      time.Time
+	Namespaces []*Namespace // those with a name first, the others by their lowest process
+	// Unseen is how many processes this user may not look at. A namespace may be
+	// missing for each.
+	Unseen int
+}
+
+// A Namespace is what a survey tells of one; nil is what this user may not know.
+type Namespace struct {
+	Name    *string
+	State   registry.State
+	Engine  string // kernel or userspace
+	ID      *uint64
+	Inode   uint64 // 0 for one that is not the kernel's
+	Server  int    // the process that serves it, 0 for one of the kernel's
+	Owner   *uint32
+	Members []int // processes in it, in ascending order
+	Hidden  bool  // this user may look at none of them
+	Holders []host.Holder
+	Counts
+
+	// Contents is nil if it was not asked for, or may not be seen.
+	Contents *host.Contents
+	// Processes are those in it, and those elsewhere that use its objects. What a
+	// process does with other namespaces is left out.
+	Processes []host.Process
+
+	open   func() (*ipcns.Namespace, error)
+	status func() (server.Status, error) // nil for one of the kernel's
+}
+
+// Counts are how many objects a namespace has.
+type Counts struct {
+	Queues   *int `json:"message_queues"`
+	Sets     *int `json:"semaphore_sets"`
+	Segments *int `json:"segments"`
+	Mqueues  *int `json:"posix_message_queues"`
+}
+
+// Take looks at all namespaces of the machine.
+func Take(names *registry.Registry, options Options) (*Survey, error) {
+	const proc = host.Proc("/proc")
+	found, unseen, err := proc.Namespaces()
+	if err != nil {
+		return nil, err
+	}
+	s := &Survey{Taken: time.Now(), Unseen: unseen}
+	members := map[uint64]host.Namespace{}
+	for _, ns := range found {
+		members[ns.Inode] = ns
+	}
+	all, err := names.List()
+	if err != nil {
+		return nil, err
+	}
+	for _, named := range all {
+		s.Namespaces = append(s.Namespaces, ofName(names, named, members[named.Inode]))
+		if named.State == registry.Alive {
+			delete(members, named.Inode)
+		}
+	}
+	s.Namespaces = append(s.Namespaces, unnamedServed(all)...)
+	for _, ns := range found {
+		if _, unnamed := members[ns.Inode]; unnamed {
+			s.Namespaces = append(s.Namespaces, &Namespace{State: registry.Alive, Inode: ns.Inode, Engine: kernelEngine, Members: ns.PIDs, open: ns.Open})
+		}
+	}
+	return s, s.fill(options)
+}
+
+const kernelEngine, userspaceEngine = "kernel", string(registry.Userspace)
+
+func ofName(names *registry.Registry, named *registry.Namespace, found host.Namespace) *Namespace {
+	ns := &Namespace{Name: &named.Name, State: named.State, Inode: named.Inode, Engine: kernelEngine}
+	if named.Engine == registry.Userspace {
+		ns.Engine, ns.status = userspaceEngine, named.Status
+		if named.Holder != nil {
+			ns.Server = named.Holder.PID
+		}
+		return ns
+	}
+	ns.Members = registry.Membership{named.Inode: found.PIDs}.In(named)
+	ns.open = func() (*ipcns.Namespace, error) { return names.OpenNamespace(named.Name) }
+	return ns
+}
+
+// unnamedServed returns the namespaces of servers that have no name.
+func unnamedServed(names []*registry.Namespace) (all []*Namespace) {
+	for _, pid := range server.All() {
+		if slices.ContainsFunc(names, func(ns *registry.Namespace) bool { return ns.Holder != nil && ns.Holder.PID == pid }) {
+			continue
+		}
+		served := &registry.Namespace{State: registry.Alive, Engine: registry.Userspace, Holder: &registry.Holder{PID: pid}}
+		all = append(all, &Namespace{State: registry.Alive, Engine: userspaceEngine, Server: pid, status: served.Status})
+	}
+	return all
+}
+
+// fill completes the namespaces, some at a time, and leaves out what has ended
+// since.
+func (s *Survey) fill(options Options) error {
+	errs := make([]error, len(s.Namespaces))
+	next := make(chan int)
+	var workers sync.WaitGroup
+	for range runtime.GOMAXPROCS(0) {
+		workers.Go(func() {
+			for i := range next {
+				errs[i] = s.Namespaces[i].fill(options)
+			}
+		})
+	}
+	for i := range s.Namespaces {
+		next <- i
+	}
+	close(next)
+	workers.Wait()
+	filled := []*Namespace{}
+	for i, err := range errs {
+		if ended(err) {
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		filled = append(filled, s.Namespaces[i])
+	}
+	s.Namespaces = filled
+	return nil
+}
+
+// ended reports whether a failure says that the namespace has ended.
+func ended(err error) bool {
+	return errors.Is(err, unix.ESRCH) || errors.Is(err, unix.ENOENT) || registry.Missing(err) || registry.Ended(err)
+}

@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"strconv"
+	"strings"
 	"syscall"
 	"unsafe"
 
@@ -168,8 +170,29 @@ func MayLookAt(pid int) error {
 	if errno != syscall.EPERM {
 		return nil
 	}
-	if scope, err := os.ReadFile("/proc/sys/kernel/yama/ptrace_scope"); err == nil && scope[0] != '0' {
+	if scope := yamaScope(); scope != 0 {
 		return errors.New("this kernel lets no process look at another that it has not started; as root: sysctl kernel.yama.ptrace_scope=0")
 	}
 	return fmt.Errorf("the server may not look at process %d, which another user has started or which is not to be looked at: %w", pid, errno)
+}
+
+// yamaScope returns the sysctl kernel.yama.ptrace_scope; see ptrace(2). It is 0,
+// which restricts nothing, where there is none.
+func yamaScope() int {
+	text, err := os.ReadFile("/proc/sys/kernel/yama/ptrace_scope")
+	if err != nil {
+		return 0
+	}
+	scope, err := strconv.Atoi(strings.TrimSpace(string(text)))
+	if err != nil {
+		return 0
+	}
+	return scope
+}
+
+// OnlyBelow reports whether the kernel lets a supervisor of this user serve only
+// processes that are its descendants.
+func OnlyBelow() bool {
+	const descendants = 1
+	return yamaScope() == descendants && !sys.Capable(unix.CAP_SYS_PTRACE)
 }

@@ -236,7 +236,7 @@ func newLaunchFailed() *cobra.Command {
 	})
 }
 
-// newJoinServer is what "ipcns run --wait" runs the program by.
+// newJoinServer is what becomes a program below its server.
 func newJoinServer() *cobra.Command {
 	return failingWith(launch.StatusFailed, &cobra.Command{
 		Use:                server.JoinCommand,

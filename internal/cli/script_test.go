@@ -26,10 +26,11 @@ const nobody, nogroup = 65534, 65534
 
 func TestMain(m *testing.M) {
 	testscript.Main(scripts{m}, map[string]func(){
-		"ipcns":              func() { os.Exit(cli.Main(os.Args)) },
-		"ipcns-server":       func() { os.Exit(cli.Main(os.Args)) }, // as which the same program runs
-		"ipcns-server-start": func() { os.Exit(cli.Main(os.Args)) },
-		"user":               becomeUser,
+		"ipcns":               func() { os.Exit(cli.Main(os.Args)) },
+		"ipcns-server":        func() { os.Exit(cli.Main(os.Args)) }, // as which the same program runs
+		"ipcns-server-start":  func() { os.Exit(cli.Main(os.Args)) },
+		"ipcns-server-parent": func() { os.Exit(cli.Main(os.Args)) },
+		"user":                becomeUser,
 	})
 }
 

@@ -12,6 +12,7 @@ import (
 	"github.com/ipcns/ipcns/internal/launch"
 	"github.com/ipcns/ipcns/internal/server"
 	"github.com/ipcns/ipcns/registry"
+	"github.com/ipcns/ipcns/supervise"
 )
 
 // The engines, by the words for them: who implements a namespace. Auto is the
@@ -90,12 +91,16 @@ func Instead(refusal error, args []string) error {
 }
 
 // becomeServed turns the process into a program in a namespace of ours, with a
-// server that ends with the last process in it.
+// server that ends with the last process in it. Where the kernel lets a server look
+// at nothing but processes below it, this process stays and waits for the program.
 func (r Request) becomeServed(spec registry.Spec, p launch.Program) error {
 	if err := r.servable(spec); err != nil {
 		return err
 	}
 	r.tell(engineUserspace)
+	if r.Wait || supervise.OnlyBelow() {
+		return runBelow(spec.Limits, p, r.Wait)
+	}
 	conn, _, err := server.Start("")
 	if err != nil {
 		return err
@@ -103,9 +108,6 @@ func (r Request) becomeServed(spec registry.Spec, p launch.Program) error {
 	defer conn.Close()
 	if err := conn.SetLimits(spec.Limits); err != nil {
 		return err
-	}
-	if r.Wait {
-		return waitFor(conn, p)
 	}
 	if err := conn.Join(); err != nil {
 		return err

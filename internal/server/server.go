@@ -22,15 +22,17 @@ type server struct {
 	kept bool
 }
 
-// serve is the server's process.
-func serve() error {
+// serve is the server's process. It lets begin do what comes before it serves.
+func serve(begin func() error) error {
+	if err := begin(); err != nil {
+		return err
+	}
 	signal.Ignore(unix.SIGHUP) // of a terminal that it does not use
 	supervisor, err := supervise.New(nil)
 	if err != nil {
 		return err
 	}
 	s := &server{supervisor: supervisor}
-	unix.CloseOnExec(connFD)
 	listen, err := unix.Socket(unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
 		return err

@@ -21,28 +21,18 @@ const (
 const connFD = 3
 
 // JoinCommand is a command of ipcns's own: to become a program in the namespace
-// of a server, whose connection is descriptor 3.
+// of a server, whose process id is the first argument.
 const JoinCommand = "join-server"
-
-// Inherited returns that connection.
-func Inherited() *Conn {
-	unix.CloseOnExec(connFD)
-	return &Conn{os.NewFile(connFD, "server")}
-}
-
-// File returns the connection, to be inherited.
-func (c *Conn) File() *os.File { return c.file }
 
 // Start starts a server, which is no child of this process, from the program
 // that this process runs: it has to call [Main]. The server ends with the
 // connection, unless there are programs or it is told to be kept. Whose is the
 // argument of its command line, for its owner to know it by.
 func Start(whose string) (*Conn, Status, error) {
-	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_CLOEXEC, 0)
+	ours, its, err := pair()
 	if err != nil {
-		return nil, Status{}, fmt.Errorf("cannot start a server: %w", err)
+		return nil, Status{}, err
 	}
-	ours, its := os.NewFile(uintptr(fds[0]), "server"), os.NewFile(uintptr(fds[1]), "server")
 	defer its.Close()
 	conn := &Conn{ours}
 	status, err := conn.start(whose, its)
@@ -88,17 +78,18 @@ func reap(pid int) error {
 	})
 }
 
-// Main is a server, or what starts one, if the arguments are those of either. It
-// returns false if they are not.
+// Main is a server, or what is between one and its programs, if the arguments
+// are those of either. It returns false if they are not.
 func Main(args []string) (status int, was bool) {
-	if len(args) != 2 {
-		return 0, false
-	}
-	switch args[0] {
-	case starterName:
+	switch {
+	case args[0] == starterName && len(args) == 2:
 		return statusOf(startAnother(args[1])), true
-	case Name:
-		return statusOf(serve()), true
+	case args[0] == Name && len(args) == 2:
+		return statusOf(serve(closeInherited)), true
+	case args[0] == Name && len(args) > 2:
+		return statusOf(serve(func() error { return startParent(args[1], args[2:]) })), true
+	case args[0] == parentName && len(args) > 3:
+		return statusOf(beParent(args[1], args[2], args[3:])), true
 	}
 	return 0, false
 }

@@ -3,9 +3,11 @@
 package supervise
 
 import (
+	"os"
 	"runtime"
 	"sync"
 	"syscall"
+	"time"
 
 	"github.com/ipcns/ipcns/internal/sys"
 	"golang.org/x/sys/unix"
@@ -36,6 +38,8 @@ type listener struct {
 	buffer  []byte // for what is read of a program's memory
 	spare   *call  // that is over
 	errands sync.WaitGroup
+	tid     int           // of its thread
+	ended   chan struct{} // closed when it answers no more
 }
 
 // turn is how many calls are answered before other goroutines have their turn.
@@ -57,13 +61,26 @@ func (l *listener) loop() {
 			l.s.mu.Lock()
 			l.answer(&n)
 			l.s.mu.Unlock()
-		case syscall.EINTR:
-		case syscall.ENOENT: // a call was cancelled, or there is nobody any more
+		case syscall.EINTR, syscall.ENOENT: // a call was cancelled, or there is nobody any more
 			if l.hungUp() {
 				return
 			}
 		default:
 			return
+		}
+	}
+}
+
+// wake has the listener look whether there is anybody. Before Linux 6.11, whose
+// SECCOMP_IOCTL_NOTIF_RECV tells, it would wait for ever.
+func (l *listener) wake() {
+	const pause = 10 * time.Millisecond
+	for {
+		unix.Tgkill(os.Getpid(), l.tid, unix.SIGURG) // which the runtime ignores
+		select {
+		case <-l.ended:
+			return
+		case <-time.After(pause): // it may not have waited yet
 		}
 	}
 }

@@ -3,7 +3,6 @@
 package supervise
 
 import (
-	"errors"
 	"fmt"
 	"os"
 	"strconv"
@@ -171,7 +170,7 @@ func MayLookAt(pid int) error {
 		return nil
 	}
 	if scope := yamaScope(); scope != 0 {
-		return errors.New("this kernel lets no process look at another that it has not started; as root: sysctl kernel.yama.ptrace_scope=0")
+		return fmt.Errorf("kernel.yama.ptrace_scope = %d lets no process look at another that it has not started; as root: sysctl kernel.yama.ptrace_scope=0", scope)
 	}
 	return fmt.Errorf("the server may not look at process %d, which another user has started or which is not to be looked at: %w", pid, errno)
 }

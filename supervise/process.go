@@ -178,6 +178,9 @@ func (s *Supervisor) reap() {
 			if p := s.processes[int(event.Fd)]; p != nil {
 				s.ended(p)
 			}
+			if l := s.served[listenerEvent-int(event.Fd)]; l != nil && l.hungUp() {
+				go l.wake()
+			}
 		}
 	}
 }

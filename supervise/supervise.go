@@ -48,11 +48,12 @@ type Supervisor struct {
 	counts     int       // of all mappings that were made
 	countAgain time.Time // not before that, unless it is asked for
 
-	errands  map[int]*errands // by pid, until they are done
-	ready    []*errands       // that nobody has begun with
-	runnable *sync.Cond       // one of those may be there
-	runners  int              // threads that run them
-	idle     int              // of these
+	served   map[int]*listener // by their descriptors
+	errands  map[int]*errands  // by pid, until they are done
+	ready    []*errands        // that nobody has begun with
+	runnable *sync.Cond        // one of those may be there
+	runners  int               // threads that run them
+	idle     int               // of these
 
 	watching  chan struct{} // tells the watcher that one has begun to
 	exits     int           // an epoll descriptor of the processes' pidfds
@@ -78,7 +79,7 @@ func New(limits *ipc.Limits) (*Supervisor, error) {
 	}
 	s := &Supervisor{
 		namespaces: map[uint16]*namespace{}, processes: map[int]*process{}, threads: map[int]*thread{},
-		waiting: map[*call]struct{}{}, errands: map[int]*errands{},
+		waiting: map[*call]struct{}{}, served: map[int]*listener{}, errands: map[int]*errands{},
 		descriptions: map[uint64]*description{}, registrations: map[queueKey]*registration{}, segments: map[uint64]*segment{},
 		watching: make(chan struct{}, 1), exits: exits, unused: make(chan struct{}), pid: unix.Getpid(),
 	}
@@ -101,8 +102,12 @@ func New(limits *ipc.Limits) (*Supervisor, error) {
 	return s, nil
 }
 
-// closingEvent is the event that tells the watchers to end, in place of a pid.
-const closingEvent = -1
+// What an event has in place of a pid: it tells the watchers to end, or, the
+// number of its descriptor less, that a listener has nobody any more.
+const (
+	closingEvent  = -1
+	listenerEvent = -2
+)
 
 func (s *Supervisor) closeFiles() {
 	unix.Close(s.exits)
@@ -164,16 +169,28 @@ func (s *Supervisor) serve(fd int) {
 	defer unix.Close(fd)
 	// On a thread of its own it is faster.
 	runtime.LockOSThread()
-	sys := &listener{s: s, fd: fd}
-	sys.loop()
-	sys.errands.Wait()
+	l := &listener{s: s, fd: fd, tid: unix.Gettid(), ended: make(chan struct{})}
+	s.watchListener(l)
+	l.loop()
+	close(l.ended)
+	l.errands.Wait()
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	delete(s.served, fd)
 	if s.listening--; s.listening == 0 {
 		s.forgetNamespaces()
 		close(s.unused)
 		s.unused = make(chan struct{})
 	}
+}
+
+// watchListener notes when no process has the listener's filter any more.
+func (s *Supervisor) watchListener(l *listener) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.served[l.fd] = l
+	event := unix.EpollEvent{Events: unix.EPOLLHUP | unix.EPOLLONESHOT, Fd: int32(listenerEvent - l.fd)}
+	unix.EpollCtl(s.exits, unix.EPOLL_CTL_ADD, l.fd, &event) // else it ends with the server, before Linux 6.11
 }
 
 // Unused returns a channel that is closed when no process is served any more.

@@ -17,8 +17,12 @@ import (
 
 // Join puts the calling thread, and what it becomes and starts, into the
 // namespace. The goroutine stays on its thread, and nothing but execve(2) and
-// calls that no supervisor answers should follow.
+// calls that no supervisor answers should follow. If the server may not look at
+// this process, nothing has happened.
 func (c *Conn) Join() error {
+	if _, err := c.ask(request{Op: opLook}, -1); err != nil {
+		return err
+	}
 	runtime.LockOSThread()
 	listener, err := supervise.Listen()
 	if err != nil {

@@ -18,6 +18,7 @@ import (
 
 // What a server can be asked for.
 const (
+	opLook   = "look" // whether the server may look at who asks
 	opJoin   = "join" // with the listener of who asks
 	opKeep   = "keep" // the server outlives who has started it, and its programs
 	opLimits = "limits"

@@ -101,10 +101,15 @@ func (s *server) answer(r request, fd, peer int) reply {
 		closeFD(fd)
 	}
 	switch r.Op {
-	case opJoin:
-		if err := s.join(fd, peer); err != nil {
+	case opLook:
+		if err := supervise.MayLookAt(peer); err != nil {
 			return reply{Error: err.Error()}
 		}
+	case opJoin:
+		if fd < 0 {
+			return reply{Error: "there is no listener to serve"}
+		}
+		s.supervisor.Serve(fd)
 	case opKeep:
 		s.mu.Lock()
 		s.kept = true
@@ -123,19 +128,6 @@ func (s *server) answer(r request, fd, peer int) reply {
 		return reply{Error: fmt.Sprintf("this server knows no %q; it may be of another version of ipcns", r.Op)}
 	}
 	return reply{}
-}
-
-// join serves who has sent its listener.
-func (s *server) join(listener, peer int) error {
-	if listener < 0 {
-		return errors.New("there is no listener to serve")
-	}
-	if err := supervise.MayLookAt(peer); err != nil {
-		unix.Close(listener)
-		return err
-	}
-	s.supervisor.Serve(listener)
-	return nil
 }
 
 func (s *server) setLimits(limits map[string]uint64) (answer reply) {

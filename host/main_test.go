@@ -10,6 +10,10 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	ipctest.Play(map[string]func() error{lookAtProc: printNamespaces})
+	ipctest.Play(map[string]func() error{
+		lookAtProc:  printNamespaces,
+		takeCensus:  printCensus,
+		keepMounted: mountNamespace,
+	})
 	leak.Main(m)
 }

@@ -14,44 +14,110 @@ import (
 	"strings"
 
 	"github.com/ipcns/ipcns"
+	"github.com/ipcns/ipcns/internal/sys"
 	"golang.org/x/sys/unix"
 )
 
-// A Namespace is an IPC namespace that has a process.
+// A Namespace is an IPC namespace of this machine.
 type Namespace struct {
-	Inode uint64
-	PIDs  []int // processes with a thread in it, in ascending order
+	Inode   uint64
+	ID      uint64   // the kernel's, see [ipcns.Namespace.ID]; 0 if it was not told
+	PIDs    []int    // processes with a thread in it, in ascending order
+	Holders []Holder // what else keeps it; [Proc.Namespaces] does not look for that
+	// Mqueues is how many POSIX message queues it has, -1 if that was not told.
+	Mqueues int
 
-	threads []string // for each, the directory under /proc of a thread in it
+	threads []string // for each process, the directory under /proc of a thread in it
 }
 
-// Open opens the namespace. ESRCH: its last process has ended.
+// Open opens the namespace. ESRCH: nothing is left that holds it.
 func (ns Namespace) Open() (*ipcns.Namespace, error) {
+	if ns.ID != 0 {
+		if opened, err := ns.openByID(); err == nil {
+			return opened, nil
+		}
+	}
 	failure := fmt.Errorf("cannot open ipc:[%d]: %w in it any more", ns.Inode, unix.ESRCH)
 	for _, thread := range ns.threads {
-		opened, err := ipcns.OpenPath(filepath.Join(thread, "ns/ipc"))
-		switch {
-		case err == nil && opened.Inode() == ns.Inode:
+		opened, err := ns.openPath(filepath.Join(thread, "ns/ipc"))
+		if err == nil {
 			return opened, nil
-		case err == nil:
-			opened.Close() // it has left
-		case !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, unix.ESRCH):
+		}
+		if !gone(err) {
+			failure = err
+		}
+	}
+	for _, holder := range ns.Holders {
+		opened, err := ns.openHeld(holder)
+		if err == nil {
+			return opened, nil
+		}
+		if !gone(err) {
 			failure = err
 		}
 	}
 	return nil, failure
 }
 
-// Open opens the namespace with that inode number, if the caller may look at
-// a process that is in it.
-func Open(inode uint64) (*ipcns.Namespace, error) {
-	namespaces, _, err := Proc("/proc").Namespaces()
+// gone reports whether what a namespace was to be opened by is not there any
+// more, or is something else.
+func gone(err error) bool {
+	return errors.Is(err, fs.ErrNotExist) || errors.Is(err, unix.ESRCH) || errors.Is(err, unix.EINVAL)
+}
+
+func (ns Namespace) openByID() (*ipcns.Namespace, error) {
+	fd, err := sys.OpenNamespace(ns.ID, unix.CLONE_NEWIPC, uint32(ns.Inode))
 	if err != nil {
 		return nil, err
 	}
-	for _, ns := range namespaces {
-		if ns.Inode == inode {
-			return ns.Open()
+	defer unix.Close(fd)
+	return ipcns.OpenFD(fd)
+}
+
+// openPath opens the namespace behind a file. ESRCH: it is another by now.
+func (ns Namespace) openPath(path string) (*ipcns.Namespace, error) {
+	opened, err := ipcns.OpenPath(path)
+	if err == nil && opened.Inode() != ns.Inode {
+		opened.Close()
+		return nil, unix.ESRCH
+	}
+	return opened, err
+}
+
+// openHeld opens the namespace that a holder holds.
+func (ns Namespace) openHeld(holder Holder) (*ipcns.Namespace, error) {
+	switch holder.Kind {
+	case HeldByDescriptor:
+		return ns.openPath(fmt.Sprintf("/proc/%d/fd/%d", holder.PID, holder.FD))
+	case HeldByMount:
+		return ns.openMount(holder)
+	}
+	return nil, unix.ESRCH // the kernel opens no namespace by these
+}
+
+// Open opens the namespace with that inode number, if the caller may look at
+// something that holds it.
+func Open(inode uint64) (*ipcns.Namespace, error) {
+	const proc = Proc("/proc")
+	for _, look := range [...]func() ([]Namespace, error){
+		func() ([]Namespace, error) {
+			namespaces, _, err := proc.Namespaces()
+			return namespaces, err
+		},
+		func() ([]Namespace, error) { // which takes longer
+			census, err := proc.Census()
+			if err != nil {
+				return nil, err
+			}
+			return census.Namespaces, nil
+		},
+	} {
+		namespaces, err := look()
+		if err != nil {
+			return nil, err
+		}
+		if i := slices.IndexFunc(namespaces, func(ns Namespace) bool { return ns.Inode == inode }); i >= 0 {
+			return namespaces[i].Open()
 		}
 	}
 	return nil, fmt.Errorf("cannot open ipc:[%d]: %w in it that you may look at", inode, unix.ESRCH)
@@ -64,45 +130,25 @@ type Proc string
 // process id. A thread may be in another one than its process. Unseen is the
 // number of processes that the caller may not look at.
 func (proc Proc) Namespaces() (namespaces []Namespace, unseen int, err error) {
-	pids, err := numericEntries(string(proc))
+	seen, err := proc.threads(false, false)
 	if err != nil {
-		return nil, 0, fmt.Errorf("cannot list processes: %w", err)
+		return nil, 0, err
 	}
-	byInode := map[uint64]*Namespace{}
-	for _, pid := range pids {
-		tasks := filepath.Join(string(proc), strconv.Itoa(pid), "task")
-		tids, err := numericEntries(tasks)
-		if errors.Is(err, fs.ErrPermission) {
-			unseen++
-		}
-		for _, tid := range tids {
-			thread := filepath.Join(tasks, strconv.Itoa(tid))
-			inode, err := ipcInode(thread)
-			if errors.Is(err, fs.ErrPermission) {
-				unseen++
-				break
-			}
-			if err != nil {
-				continue // it has ended, or is about to
-			}
-			ns := byInode[inode]
-			if ns == nil {
-				ns = &Namespace{Inode: inode}
-				byInode[inode] = ns
-			}
-			if len(ns.PIDs) == 0 || ns.PIDs[len(ns.PIDs)-1] != pid {
-				ns.PIDs = append(ns.PIDs, pid)
-				ns.threads = append(ns.threads, thread)
-			}
-		}
-	}
-	for _, ns := range byInode {
-		namespaces = append(namespaces, *ns)
-	}
-	slices.SortFunc(namespaces, func(a, b Namespace) int {
+	return seen.namespaces(), seen.unseen, nil
+}
+
+// byProcess orders namespaces by their lowest process; those without one come
+// last, the oldest of them first.
+func byProcess(a, b Namespace) int {
+	switch {
+	case len(a.PIDs) > 0 && len(b.PIDs) > 0:
 		return cmp.Or(cmp.Compare(a.PIDs[0], b.PIDs[0]), cmp.Compare(a.Inode, b.Inode))
-	})
-	return namespaces, unseen, nil
+	case len(a.PIDs) > 0:
+		return -1
+	case len(b.PIDs) > 0:
+		return 1
+	}
+	return cmp.Or(cmp.Compare(a.ID, b.ID), cmp.Compare(a.Inode, b.Inode))
 }
 
 // ipcInode returns the inode number of a thread's IPC namespace.
@@ -111,11 +157,25 @@ func ipcInode(thread string) (uint64, error) {
 	if err != nil {
 		return 0, err
 	}
-	number, found := strings.CutPrefix(link, "ipc:[")
-	if !found {
+	inode, is := namespaceInode(link, "ipc:[")
+	if !is {
 		return 0, fmt.Errorf("%s/ns/ipc is %q", thread, link)
 	}
-	return strconv.ParseUint(strings.TrimSuffix(number, "]"), 10, 64)
+	return inode, nil
+}
+
+// namespaceInode reads what a link to a namespace of a kind says: ipc:[4026531839].
+func namespaceInode[Text string | []byte](link Text, kind string) (inode uint64, is bool) {
+	if len(link) <= len(kind)+1 || string(link[:len(kind)]) != kind || link[len(link)-1] != ']' {
+		return 0, false
+	}
+	for _, digit := range []byte(link[len(kind) : len(link)-1]) {
+		if digit < '0' || digit > '9' || inode > 1<<32 {
+			return 0, false
+		}
+		inode = 10*inode + uint64(digit-'0')
+	}
+	return inode, true
 }
 
 // numericEntries returns the entries of a directory that are numbers, in

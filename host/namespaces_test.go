@@ -21,8 +21,8 @@ import (
 )
 
 // newProc makes a proc file system from files and their contents. What is
-// called ipc becomes a symbolic link, which points nowhere as those of the
-// kernel seem to; a name that ends in a slash is a directory.
+// called ipc or mnt, or is in fd, becomes a symbolic link, which points nowhere as
+// those of the kernel seem to; a name that ends in a slash is a directory.
 func newProc(t *testing.T, files map[string]string) host.Proc {
 	t.Helper()
 	root := t.TempDir()
@@ -32,7 +32,7 @@ func newProc(t *testing.T, files map[string]string) host.Proc {
 		switch {
 		case strings.HasSuffix(name, "/"):
 			err = errors.Join(err, os.MkdirAll(path, 0o755))
-		case filepath.Base(name) == "ipc":
+		case filepath.Base(name) == "ipc", filepath.Base(name) == "mnt", filepath.Base(filepath.Dir(name)) == "fd":
 			err = errors.Join(err, os.Symlink(content, path))
 		default:
 			err = errors.Join(err, os.WriteFile(path, []byte(content), 0o644))
@@ -257,11 +257,17 @@ func TestOpen(t *testing.T) {
 	stdin.Close()
 	cmd.Wait()
 	expectNotFound(t, ns)
-	_, err = host.Open(ns.Inode())
+	if opened, err = host.Open(ns.Inode()); err != nil {
+		t.Errorf("held by a descriptor of this process: %v", err)
+	} else {
+		opened.Close()
+	}
+	const initialOfPIDs = 0xEFFFFFFC // the inode number of another kind of namespace
+	_, err = host.Open(initialOfPIDs)
 	_, foundErr := found.Open()
-	for what, err := range map[string]error{"by its inode number": err, "found before its process ended": foundErr} {
-		if !errors.Is(err, unix.ESRCH) || !strings.HasPrefix(err.Error(), "cannot open "+ns.String()+": no such process in it") {
-			t.Errorf("%s: error %v", what, err)
+	for inode, err := range map[uint64]error{initialOfPIDs: err, ns.Inode(): foundErr} {
+		if want := fmt.Sprintf("cannot open ipc:[%d]: no such process", inode); !errors.Is(err, unix.ESRCH) || !strings.HasPrefix(err.Error(), want) {
+			t.Errorf("got %v\nwant %s", err, want)
 		}
 	}
 }

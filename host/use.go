@@ -46,8 +46,8 @@ type OpenQueue struct {
 type Wait struct {
 	TID       int    `json:"tid"`
 	Namespace uint64 `json:"namespace"`      // the inode number
-	Call      string `json:"call"`           // msgrcv, msgsnd, semop, mq_timedreceive or mq_timedsend
-	ID        int    `json:"id"`             // of the queue or set; the descriptor of a POSIX queue
+	Call      string `json:"call"`           // msgrcv, msgsnd, semop, mq_timedreceive, mq_timedsend, or mq for one of these two
+	ID        int    `json:"id"`             // of the queue or set; the descriptor of a POSIX queue; -1 if it may not be known
 	Name      string `json:"name,omitempty"` // of a POSIX queue
 	Type      int64  `json:"type,omitempty"` // that msgrcv asks for, and of the message of msgsnd
 	Bytes     uint64 `json:"bytes,omitempty"`

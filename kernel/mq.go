@@ -135,6 +135,19 @@ func (System) MqCount() (int, error) {
 	return len(names), err
 }
 
+// MqDevice returns the device number of the file system of the POSIX queues, which
+// no other namespace's has; see stat(2). EPERM: this user may not see it.
+func (System) MqDevice() (uint64, error) {
+	dir, err := mqueueDir()
+	if err != nil {
+		return 0, err
+	}
+	defer dir.Close()
+	var st unix.Stat_t
+	err = unix.Fstat(int(dir.Fd()), &st)
+	return st.Dev, err
+}
+
 // MqList returns the POSIX queues by name. It opens and closes each, so a
 // registration of this process by mq_notify ends (SEMANTICS A.7.14).
 func (System) MqList() ([]ipc.MqueueStat, error) {

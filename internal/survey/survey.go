@@ -22,7 +22,7 @@ import (
 type Options struct {
 	Contents  bool // the objects, and not only how many there are
 	Values    bool // and those of semaphores
-	Processes bool // what processes use, and wait for
+	Processes bool // what processes use, and wait for; and the objects
 }
 
 // A Survey is what one look has found.
@@ -32,6 +32,9 @@ type Survey struct {
 	// Unseen is how many processes this user may not look at. A namespace may be
 	// missing for each.
 	Unseen int
+	// Elsewhere are processes that use objects of namespaces that are not among
+	// these, or that could not be told; nothing else of what they use is here.
+	Elsewhere []host.Process
 }
 
 // A Namespace is what a survey tells of one; nil is what this user may not know.
@@ -94,7 +97,11 @@ func Take(names *registry.Registry, options Options) (*Survey, error) {
 			s.Namespaces = append(s.Namespaces, &Namespace{State: registry.Alive, Inode: ns.Inode, Engine: kernelEngine, Members: ns.PIDs, open: ns.Open})
 		}
 	}
-	return s, s.fill(options)
+	options.Contents = options.Contents || options.Processes
+	if err := s.fill(options); err != nil || !options.Processes {
+		return s, err
+	}
+	return s, s.findProcesses(proc)
 }
 
 const kernelEngine, userspaceEngine = "kernel", string(registry.Userspace)

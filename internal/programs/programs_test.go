@@ -63,10 +63,10 @@ func TestPrograms(t *testing.T) {
 		},
 		stress("message queues", "--msg", "2", "--msg-ops", "2000"),
 		stress("semaphore sets", "--sem-sysv", "2", "--sem-sysv-ops", "2000"),
-		stress("segments", "--shm-sysv", "2", "--shm-sysv-ops", "20"),
+		stress("segments", "--shm-sysv", "1", "--shm-sysv-ops", "20"),
 		stress("POSIX message queues", "--mq", "2", "--mq-ops", "2000", "--mq-size", "2"),
 		stress("everything at once", "--msg", "2", "--msg-ops", "2000", "--sem-sysv", "2", "--sem-sysv-ops", "2000",
-			"--shm-sysv", "2", "--shm-sysv-ops", "20", "--mq", "2", "--mq-ops", "2000", "--mq-size", "2"),
+			"--shm-sysv", "1", "--shm-sysv-ops", "20", "--mq", "2", "--mq-ops", "2000", "--mq-size", "2"),
 	} {
 		t.Run(p.name, p.compare)
 	}
@@ -75,7 +75,9 @@ func TestPrograms(t *testing.T) {
 // withoutJobs leaves out what a shell says of a child that was killed, at times.
 func withoutJobs(output string) string { return strings.ReplaceAll(output, "Killed\n", "") }
 
-// stress is a run of stress-ng, which checks what it reads.
+// stress is a run of stress-ng, which checks what it reads. Two of its stressors
+// of segments would draw the same keys, and each take the other's segment for a
+// fault at times, on the kernel as well.
 func stress(name string, stressors ...string) trial {
 	return trial{
 		name:    "stress-ng finds no fault in " + name,

@@ -152,7 +152,7 @@ func merge(namespaces []Namespace, holders []held, listed []ipclist.Namespace) [
 		if !found {
 			i = len(namespaces)
 			index[inode] = i
-			namespaces = append(namespaces, Namespace{Inode: inode, Mqueues: -1})
+			namespaces = append(namespaces, Namespace{Inode: inode})
 		}
 		return &namespaces[i]
 	}
@@ -162,7 +162,8 @@ func merge(namespaces []Namespace, holders []held, listed []ipclist.Namespace) [
 	}
 	for _, l := range listed {
 		ns := at(uint64(l.Inode))
-		ns.ID, ns.Mqueues = l.ID, int(l.Mqueues)
+		mqueues := int(l.Mqueues)
+		ns.ID, ns.Mqueues = l.ID, &mqueues
 		if len(ns.PIDs) == 0 && len(ns.Holders) == 0 {
 			ns.Holders = []Holder{{Kind: HeldUnseen, FD: -1}}
 		}

@@ -24,8 +24,7 @@ type Namespace struct {
 	ID      uint64   // the kernel's, see [ipcns.Namespace.ID]; 0 if it was not told
 	PIDs    []int    // processes with a thread in it, in ascending order
 	Holders []Holder // what else keeps it; [Proc.Namespaces] does not look for that
-	// Mqueues is how many POSIX message queues it has, -1 if that was not told.
-	Mqueues int
+	Mqueues *int     // how many POSIX message queues it has, nil if the kernel's list has not told
 
 	threads []string // for each process, the directory under /proc of a thread in it
 }

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -33,6 +34,22 @@ func (proc Proc) StartTime(pid int) (uint64, error) {
 		return 0, unix.ESRCH
 	}
 	return strconv.ParseUint(fields[start], 10, 64)
+}
+
+// Started returns when a process was started, to a hundredth of a second; see
+// [Proc.StartTime].
+func (proc Proc) Started(pid int) (time.Time, error) {
+	ticks, err := proc.StartTime(pid)
+	if err != nil {
+		return time.Time{}, err
+	}
+	var now unix.Timespec
+	if err := unix.ClockGettime(unix.CLOCK_BOOTTIME, &now); err != nil {
+		return time.Time{}, err
+	}
+	const perSecond = 100 // USER_HZ, on all that we build for
+	start := time.Duration(ticks) * (time.Second / perSecond)
+	return time.Now().Add(start - time.Duration(now.Nano())), nil
 }
 
 // stat returns the fields of /proc/PID/stat behind the process's name, of which

@@ -87,7 +87,7 @@ func (s *seen) namespaces() (namespaces []Namespace) {
 		if !found {
 			i = len(namespaces)
 			index[m.inode] = i
-			namespaces = append(namespaces, Namespace{Inode: m.inode, Mqueues: -1})
+			namespaces = append(namespaces, Namespace{Inode: m.inode})
 		}
 		ns := &namespaces[i]
 		ns.PIDs = append(ns.PIDs, m.pid)

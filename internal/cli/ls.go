@@ -6,9 +6,13 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strconv"
+	"strings"
+	"time"
 
 	"github.com/ipcns/ipcns/host"
+	"github.com/ipcns/ipcns/internal/age"
 	"github.com/ipcns/ipcns/internal/listing"
 	"github.com/ipcns/ipcns/internal/oneline"
 	"github.com/ipcns/ipcns/internal/run"
@@ -19,58 +23,99 @@ import (
 )
 
 func newLs() *cobra.Command {
-	var asJSON bool
+	var asJSON, wide bool
 	cmd := &cobra.Command{
-		Use:   "ls [--json]",
+		Use:   "ls [--wide] [--json]",
 		Short: "List the IPC namespaces of this machine",
-		Long: `List the IPC namespaces that have a name, and then those that have a process: the
-name, the kernel's id, the inode number (what ls -l /proc/PID/ns/ipc shows), the
-number of processes, of message queues, semaphore sets, shared memory segments
-and POSIX message queues, the user who owns it, and the process with the lowest
-id.
+		Long: `List the IPC namespaces that have a name, then those that have a process, and
+then those that something else keeps: the name, the kernel's id, the inode number
+(what ls -l /proc/PID/ns/ipc shows), the number of processes, of message queues,
+semaphore sets, shared memory segments and POSIX message queues, the user who owns
+it, and the process with the lowest id. What keeps a namespace that has neither a
+name nor a process is in parentheses:
+
+  fd           a descriptor of the namespace, in some process
+  mount        a mount of it, in any mount namespace
+  attachment   a segment that a process has attached, which is elsewhere now
+  sysvipc      an open file of /proc/sysvipc
+  context      of fsopen(2), for a mount of mqueue
+  unseen       nothing of these; it may be a descriptor in flight
+
+--wide also has the semaphores in all sets, the bytes in message queues and
+segments, the age, all that keeps the namespace besides threads, and the container
+or systemd unit of its first process, as the names of control groups tell. The age
+is that of the name; without one, that of the first process, with a ~ in front,
+since that may have come later or been elsewhere before.
 
 A - stands for what is not there, and for what the kernel does not tell this
-user. Processes of other users are seen by root alone, and names by their owner.
+user. What may not be looked at is told: processes of other users, mounts in other
+mount namespaces, and the kernel's own list of namespaces, which takes CAP_BPF and
+CAP_PERFMON. Names are seen by their owner.
 
---json prints {"namespaces": [...], "unseen_processes": N}, with null for -.`,
+--json prints {"namespaces": [...], "unseen_processes": N, "missing": [...]}, with
+null for -.`,
 		Example: `  ipcns ls
-  sudo ipcns ls
-  ipcns ls --json | jq '.namespaces[] | select(.segments > 0)'`,
+  sudo ipcns ls --wide
+  ipcns ls --json | jq '.namespaces[] | select(.segments > 0)'
+  sudo ipcns ls --json | jq '.namespaces[] | select(.processes == 0) | .holders'`,
 		Args: noArguments,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			rows, unseen, err := namespaceRows()
+			s, err := takeSurvey()
 			if err != nil {
 				return err
 			}
+			rows := rowsOf(s, wide || asJSON)
 			defer noteEnded(cmd.ErrOrStderr(), rows)
 			if asJSON {
 				return listing.WriteJSON(cmd.OutOrStdout(), struct {
 					Namespaces []*namespaceRow `json:"namespaces"`
 					Unseen     int             `json:"unseen_processes"`
-				}{rows, unseen})
+					Missing    []string        `json:"missing"`
+				}{rows, s.Unseen, append([]string{}, s.Missing...)})
 			}
-			if err := writeNamespaces(cmd.OutOrStdout(), rows); err != nil {
+			if err := writeNamespaces(cmd.OutOrStdout(), rows, wide); err != nil {
 				return err
 			}
-			if unseen > 0 {
-				fmt.Fprintln(cmd.ErrOrStderr(), "ipcns: "+unseenNote(unseen))
-			}
+			noteMissing(cmd.ErrOrStderr(), s)
 			return nil
 		},
 	}
+	cmd.Flags().BoolVar(&wide, "wide", false, "print more columns")
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
 	return cmd
 }
 
-func unseenNote(unseen int) string {
-	note := "1 process may not be looked at, and its namespace may be missing here"
-	if unseen > 1 {
-		note = fmt.Sprintf("%d processes may not be looked at, and their namespaces may be missing here", unseen)
+// noteMissing says what could not be looked at, and what may be missing for it. The
+// kernel's own list has every namespace.
+func noteMissing(w io.Writer, s *survey.Survey) {
+	may := "members and holders"
+	var not, takes []string
+	if s.Unseen > 0 {
+		not, takes = append(not, counted(s.Unseen, "process", "processes")), append(takes, "CAP_SYS_PTRACE")
 	}
+	if slices.Contains(s.Missing, host.MountsElsewhere) {
+		not, takes = append(not, host.MountsElsewhere), append(takes, "CAP_SYS_ADMIN in the machine's first PID namespace")
+	}
+	if slices.Contains(s.Missing, host.KernelsList) {
+		may = "namespaces"
+		not, takes = append(not, host.KernelsList), append(takes, "CAP_BPF with CAP_PERFMON")
+	}
+	if len(not) == 0 {
+		return
+	}
+	remedy := "that takes " + strings.Join(takes, ", ")
 	if os.Geteuid() != 0 {
-		note += "; root sees more"
+		remedy = "root sees more"
 	}
-	return note
+	fmt.Fprintf(w, "ipcns: %s could not be looked at, and %s may be missing here; %s\n", strings.Join(not, ", "), may, remedy)
+}
+
+// counted says how many of something there are.
+func counted(n int, one, many string) string {
+	if n == 1 {
+		return "1 " + one
+	}
+	return fmt.Sprintf("%d %s", n, many)
 }
 
 // A namespaceRow is what ls tells of a namespace; nil is what it may not know.
@@ -86,23 +131,38 @@ type namespaceRow struct {
 	Command  *string `json:"command"`
 
 	Engine string `json:"engine"`
+
+	survey.Sizes
+	Holders   []host.Holder `json:"holders"`
+	Created   *time.Time    `json:"created"`   // when it was given its name
+	Started   *time.Time    `json:"pid_start"` // of the first process
+	Container *string       `json:"container"`
+	Unit      *string       `json:"unit"`
 }
 
-// namespaceRows returns a row for each namespace, those with a name first.
-func namespaceRows() (rows []*namespaceRow, unseen int, err error) {
-	s, err := survey.Take(run.Names(), survey.Options{})
-	if err != nil {
-		return nil, 0, err
-	}
-	rows = []*namespaceRow{}
+// takeSurvey looks at all namespaces.
+func takeSurvey() (*survey.Survey, error) {
+	return survey.Take(run.Names(), survey.Options{})
+}
+
+// rowsOf returns a row for each namespace, those with a name first.
+func rowsOf(s *survey.Survey, wide bool) []*namespaceRow {
+	rows := []*namespaceRow{}
 	for _, ns := range s.Namespaces {
-		rows = append(rows, rowOf(ns))
+		row := rowOf(ns)
+		if wide {
+			row.widen()
+		}
+		rows = append(rows, row)
 	}
-	return rows, s.Unseen, nil
+	return rows
 }
 
 func rowOf(ns *survey.Namespace) *namespaceRow {
-	row := &namespaceRow{Name: ns.Name, State: ns.State, ID: ns.ID, Inode: ns.Inode, Counts: ns.Counts, OwnerUID: ns.Owner, Engine: ns.Engine}
+	row := &namespaceRow{
+		Name: ns.Name, State: ns.State, ID: ns.ID, Inode: ns.Inode, Counts: ns.Counts, OwnerUID: ns.Owner, Engine: ns.Engine,
+		Sizes: ns.Sizes, Holders: append([]host.Holder{}, ns.Holders...), Created: ns.Created,
+	}
 	if processes := len(ns.Members); !ns.Hidden {
 		row.Processes = &processes
 	}
@@ -115,24 +175,83 @@ func rowOf(ns *survey.Namespace) *namespaceRow {
 	return row
 }
 
-func writeNamespaces(w io.Writer, rows []*namespaceRow) error {
+// widen adds what takes another look at the first process.
+func (row *namespaceRow) widen() {
+	const proc = host.Proc("/proc")
+	if row.PID == nil {
+		return
+	}
+	if started, err := proc.Started(*row.PID); err == nil {
+		row.Started = &started
+	}
+	cgroup, err := proc.Cgroup(*row.PID)
+	if err != nil {
+		return
+	}
+	if cgroup.Container != "" {
+		row.Container = &cgroup.Container
+	}
+	if cgroup.Unit != "" {
+		row.Unit = &cgroup.Unit
+	}
+}
+
+func writeNamespaces(w io.Writer, rows []*namespaceRow, wide bool) error {
 	current, err := run.Names().Current()
 	if err != nil {
 		return err
 	}
 	var users listing.Names
-	t := table{rightAligned: []bool{1: true, 2: true, 3: true, 4: true, 5: true, 6: true, 7: true, 9: true, 10: false}}
-	t.add("NAME", "ID", "INODE", "PROCS", "MSG", "SEM", "SHM", "MQ", "OWNER", "PID", "COMMAND")
-	for _, row := range rows {
-		name := "-"
-		if row.Name != nil {
-			name = registry.Shown(current, *row.Name)
+	var t table
+	for _, row := range append([]*namespaceRow{nil}, rows...) {
+		var cells []string
+		t.rightAligned = t.rightAligned[:0]
+		for _, c := range columns {
+			if c.wide && !wide {
+				continue
+			}
+			t.rightAligned = append(t.rightAligned, c.right)
+			if row == nil {
+				cells = append(cells, c.heading)
+			} else {
+				cells = append(cells, c.cell(row, current, &users))
+			}
 		}
-		t.add(name, number(row.ID), row.inode(), number(row.Processes),
-			number(row.Queues), number(row.Sets), number(row.Segments), number(row.Mqueues),
-			row.owner(&users), number(row.PID), row.command())
+		t.add(cells...)
 	}
 	return t.write(w, terminalWidth())
+}
+
+// columns are those of ls. The name is shown as it is called in the current
+// namespace.
+var columns = []struct {
+	heading     string
+	right, wide bool
+	cell        func(row *namespaceRow, current string, users *listing.Names) string
+}{
+	{"NAME", false, false, func(row *namespaceRow, current string, _ *listing.Names) string { return row.name(current) }},
+	{"ID", true, false, func(row *namespaceRow, _ string, _ *listing.Names) string { return number(row.ID) }},
+	{"INODE", true, false, func(row *namespaceRow, _ string, _ *listing.Names) string { return row.inode() }},
+	{"PROCS", true, false, func(row *namespaceRow, _ string, _ *listing.Names) string { return number(row.Processes) }},
+	{"MSG", true, false, func(row *namespaceRow, _ string, _ *listing.Names) string { return number(row.Queues) }},
+	{"SEM", true, false, func(row *namespaceRow, _ string, _ *listing.Names) string { return number(row.Sets) }},
+	{"SHM", true, false, func(row *namespaceRow, _ string, _ *listing.Names) string { return number(row.Segments) }},
+	{"MQ", true, false, func(row *namespaceRow, _ string, _ *listing.Names) string { return number(row.Mqueues) }},
+	{"SEMS", true, true, func(row *namespaceRow, _ string, _ *listing.Names) string { return number(row.Semaphores) }},
+	{"BYTES", true, true, func(row *namespaceRow, _ string, _ *listing.Names) string { return row.bytes() }},
+	{"AGE", true, true, func(row *namespaceRow, _ string, _ *listing.Names) string { return row.age() }},
+	{"OWNER", false, false, func(row *namespaceRow, _ string, users *listing.Names) string { return row.owner(users) }},
+	{"HELD", false, true, func(row *namespaceRow, _ string, _ *listing.Names) string { return row.heldBy() }},
+	{"UNIT", false, true, func(row *namespaceRow, _ string, _ *listing.Names) string { return row.unit() }},
+	{"PID", true, false, func(row *namespaceRow, _ string, _ *listing.Names) string { return number(row.PID) }},
+	{"COMMAND", false, false, func(row *namespaceRow, _ string, _ *listing.Names) string { return row.command() }},
+}
+
+func (row *namespaceRow) name(current string) string {
+	if row.Name == nil {
+		return "-"
+	}
+	return registry.Shown(current, *row.Name)
 }
 
 // inode prints the inode number, or the engine of what has none.
@@ -143,14 +262,78 @@ func (row *namespaceRow) inode() string {
 	return strconv.FormatUint(row.Inode, 10)
 }
 
+func (row *namespaceRow) bytes() string {
+	if row.MessageBytes == nil || row.SegmentBytes == nil {
+		return "-"
+	}
+	return strconv.FormatUint(*row.MessageBytes+*row.SegmentBytes, 10)
+}
+
+func (row *namespaceRow) age() string {
+	switch {
+	case row.Created != nil:
+		return age.Of(time.Since(*row.Created))
+	case row.Started != nil:
+		return "~" + age.Of(time.Since(*row.Started))
+	}
+	return "-"
+}
+
+func (row *namespaceRow) unit() string {
+	switch {
+	case row.Container != nil:
+		return oneline.Of(*row.Container)
+	case row.Unit != nil:
+		return oneline.Of(*row.Unit)
+	}
+	return "-"
+}
+
+// holdings are what ls calls holders.
+var holdings = []struct {
+	kind      host.HolderKind
+	one, many string
+}{
+	{host.HeldByDescriptor, "fd", "fds"},
+	{host.HeldByMount, "mount", "mounts"},
+	{host.HeldByAttachment, "attachment", "attachments"},
+	{host.HeldByTable, "sysvipc", "sysvipc"},
+	{host.HeldByContext, "context", "contexts"},
+	{host.HeldUnseen, "unseen", "unseen"},
+}
+
+// heldBy says what keeps the namespace, besides threads: 2 fds, mount.
+func (row *namespaceRow) heldBy() string {
+	counts := map[host.HolderKind]int{}
+	for _, holder := range row.Holders {
+		counts[holder.Kind]++
+	}
+	var words []string
+	for _, h := range holdings {
+		switch n := counts[h.kind]; n {
+		case 0:
+		case 1:
+			words = append(words, h.one)
+		default:
+			words = append(words, counted(n, h.one, h.many))
+		}
+	}
+	if len(words) == 0 {
+		return "-"
+	}
+	return strings.Join(words, ", ")
+}
+
 func (row *namespaceRow) command() string {
 	switch {
 	case row.State != registry.Alive:
 		return "(" + string(row.State) + ")"
-	case row.Command == nil:
-		return "-"
+	case row.Command != nil:
+		return oneline.Of(*row.Command)
+	case row.Name == nil && row.PID == nil && len(row.Holders) > 0:
+		return "(" + row.heldBy() + ")"
 	}
-	return oneline.Of(*row.Command)
+	return "-"
 }
 
 // noteEnded says what to do about names whose namespaces have ended, and about

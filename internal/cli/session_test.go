@@ -47,6 +47,10 @@ func apart(program string, args ...string) *exec.Cmd {
 	return exec.Command("unshare", slices.Concat(unshare, []string{program}, args)...)
 }
 
+// noKernelsList hides how the kernel's structures are laid out, without which its
+// list of namespaces is not found: that has those of the whole machine.
+const noKernelsList = "mount --bind /dev/null /sys/kernel/btf/vmlinux 2>/dev/null;"
+
 func startSession(t *testing.T) *session {
 	t.Helper()
 	dir := t.TempDir()
@@ -61,7 +65,7 @@ func startSession(t *testing.T) *session {
 	defer w.Close()
 	s := &session{status: status, output: output}
 	hide, env := ownRuntime(t)
-	s.outer = apart("sh", "-c", fmt.Sprintf("%s || exit; { echo %d >/proc/sys/kernel/ns_last_pid; } 2>/dev/null; exec setpriv --inh-caps=-all --ambient-caps=-all ipcns run -- sh", hide, firstPID))
+	s.outer = apart("sh", "-c", fmt.Sprintf("%s || exit; "+noKernelsList+" { echo %d >/proc/sys/kernel/ns_last_pid; } 2>/dev/null; exec setpriv --inh-caps=-all --ambient-caps=-all ipcns run -- sh", hide, firstPID))
 	s.outer.Dir = dir
 	s.outer.Env = append(os.Environ(), env, "HOME="+dir, "LC_ALL=C", "PATH="+strings.Join(searchable(filepath.SplitList(os.Getenv("PATH"))), ":"))
 	s.outer.Stdout, s.outer.Stderr, s.outer.ExtraFiles = output, output, []*os.File{w}

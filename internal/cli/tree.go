@@ -31,10 +31,11 @@ first process is.
   ipcns tree --json | jq -r '.namespaces[].inside[].name'`,
 		Args: noArguments,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			rows, _, err := namespaceRows()
+			s, err := takeSurvey()
 			if err != nil {
 				return err
 			}
+			rows := rowsOf(s, asJSON)
 			defer noteEnded(cmd.ErrOrStderr(), rows)
 			roots := growTree(rows)
 			if asJSON {
@@ -42,7 +43,11 @@ first process is.
 					Namespaces []*branch `json:"namespaces"`
 				}{roots})
 			}
-			return writeTree(cmd.OutOrStdout(), roots)
+			if err := writeTree(cmd.OutOrStdout(), roots); err != nil {
+				return err
+			}
+			noteMissing(cmd.ErrOrStderr(), s)
+			return nil
 		},
 	}
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")

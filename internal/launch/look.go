@@ -21,6 +21,9 @@ import (
 type Contents struct {
 	Queues, Sets, Segments int
 	Mqueues                []string // names, without the slash
+	Messages, MessageBytes int      // in all queues
+	Semaphores             int      // in all sets
+	Pages                  uint64   // of all segments
 
 	highest [3]uint64 // indexes of queues, sets, segments
 }
@@ -124,7 +127,10 @@ func (i *info) contents() (Contents, error) {
 			return Contents{}, fmt.Errorf("cannot read what the kernel tells of a namespace: %w", err)
 		}
 	}
-	c := Contents{Queues: int(msg.Pool), Sets: int(sem.Usz), Segments: int(shm.UsedIDs)}
+	c := Contents{
+		Queues: int(msg.Pool), Sets: int(sem.Usz), Segments: int(shm.UsedIDs),
+		Messages: int(msg.Map), MessageBytes: int(msg.Tql), Semaphores: int(sem.Aem), Pages: shm.Tot,
+	}
 	for kind, highest := range i.highest {
 		c.highest[kind] = binary.NativeEndian.Uint64(highest)
 	}

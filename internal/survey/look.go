@@ -11,13 +11,22 @@ import (
 	"github.com/ipcns/ipcns/host"
 	"github.com/ipcns/ipcns/internal/launch"
 	"github.com/ipcns/ipcns/internal/server"
+	"github.com/ipcns/ipcns/internal/thread"
 	"github.com/ipcns/ipcns/ipc"
 	"github.com/ipcns/ipcns/kernel"
 	"github.com/ipcns/ipcns/registry"
 	"golang.org/x/sys/unix"
 )
 
-func (ns *Namespace) fill(options Options) error {
+// A looker looks into namespaces.
+type looker struct {
+	options Options
+	own     uint64 // the inode number of the namespace that the process is in
+	within  bool   // what the process sees is a server's
+}
+
+// fill completes a namespace. It moves the calling thread.
+func (l looker) fill(ns *Namespace) error {
 	switch {
 	case ns.State != registry.Alive:
 		return nil
@@ -39,7 +48,7 @@ func (ns *Namespace) fill(options Options) error {
 	if uid, err := opened.OwnerUID(); err == nil {
 		ns.Owner = &uid
 	}
-	return ns.lookInto(opened, options)
+	return l.lookInto(ns, opened)
 }
 
 // askServer asks the server of a namespace, whose owner is who asks.
@@ -60,20 +69,31 @@ func CountsOf(status server.Status) Counts {
 
 // lookInto counts, and reads if that is asked for, what is in the namespace, as
 // far as this user may.
-func (ns *Namespace) lookInto(opened *ipcns.Namespace, options Options) (err error) {
-	if !options.Contents {
-		ns.Counts, err = Count(opened)
-		return err
+func (l looker) lookInto(ns *Namespace, opened *ipcns.Namespace) (err error) {
+	switch {
+	case l.within:
+		return nil
+	case opened.Inode() == l.own:
+		// It takes no permission to look there, and this thread may be elsewhere.
+		return thread.Do(func() error { return l.lookAround(ns) })
 	}
-	entered, err := Enter(opened, func(system ipc.System) error {
-		ns.Contents, err = host.ContentsOf(system, options.Values)
-		return err
-	})
-	if !entered && errors.Is(err, unix.EPERM) {
-		ns.Counts, err = Count(opened)
-		return err
+	err = unix.Setns(int(opened.File().Fd()), unix.CLONE_NEWIPC)
+	if err == unix.EPERM {
+		ns.Counts, ns.Sizes = lookBeside(opened)
+		return nil
 	}
 	if err != nil {
+		return err
+	}
+	return l.lookAround(ns)
+}
+
+// lookAround looks at what is in the namespace that the calling thread is in.
+func (l looker) lookAround(ns *Namespace) (err error) {
+	if ns.Counts, ns.Sizes, err = countObjects(kernel.System{}, ns.found.Mqueues); err != nil || !l.options.Contents {
+		return err
+	}
+	if ns.Contents, err = host.ContentsOf(kernel.System{}, l.options.Values); err != nil {
 		return err
 	}
 	ns.Counts = countsOfContents(ns.Contents)
@@ -95,43 +115,59 @@ func Count(ns *ipcns.Namespace) (counts Counts, err error) {
 		return counts, nil // what this process sees is the server's
 	}
 	entered, err := Enter(ns, func(system ipc.System) error {
-		counts, err = countObjects(system)
+		counts, _, err = countObjects(system, nil)
 		return err
 	})
 	if entered || !errors.Is(err, unix.EPERM) {
 		return counts, err
 	}
-	owner, err := ns.Owner()
-	if err != nil {
-		return counts, nil
-	}
-	defer owner.Close()
-	contents, err := launch.Look(owner, ns.File())
-	if err != nil {
-		return counts, nil
-	}
-	mqueues := len(contents.Mqueues)
-	return Counts{&contents.Queues, &contents.Sets, &contents.Segments, &mqueues}, nil
+	counts, _ = lookBeside(ns)
+	return counts, nil
 }
 
-func countObjects(system ipc.System) (Counts, error) {
+// lookBeside counts the objects of a namespace that this user may not enter, but
+// whose user namespace is theirs: in a process that is there.
+func lookBeside(ns *ipcns.Namespace) (Counts, Sizes) {
+	owner, err := ns.Owner()
+	if err != nil {
+		return Counts{}, Sizes{}
+	}
+	defer owner.Close()
+	c, err := launch.Look(owner, ns.File())
+	if err != nil {
+		return Counts{}, Sizes{}
+	}
+	mqueues := len(c.Mqueues)
+	return Counts{&c.Queues, &c.Sets, &c.Segments, &mqueues}, sizesOf(c.Messages, c.MessageBytes, c.Semaphores, c.Pages)
+}
+
+func sizesOf(messages, bytes, semaphores int, pages uint64) Sizes {
+	messageBytes, segmentBytes := uint64(bytes), pages*uint64(os.Getpagesize())
+	return Sizes{&messages, &messageBytes, &semaphores, &segmentBytes}
+}
+
+// countObjects counts the objects. To count the POSIX message queues takes longer
+// than all else, and need not be done where it is known.
+func countObjects(system ipc.System, mqueues *int) (Counts, Sizes, error) {
 	queues, _, err := system.MsgInfo()
 	if err != nil {
-		return Counts{}, err
+		return Counts{}, Sizes{}, err
 	}
 	sets, _, err := system.SemInfo()
 	if err != nil {
-		return Counts{}, err
+		return Counts{}, Sizes{}, err
 	}
 	segments, _, err := system.ShmInfo()
 	if err != nil {
-		return Counts{}, err
+		return Counts{}, Sizes{}, err
 	}
 	counts := Counts{Queues: &queues.Queues, Sets: &sets.Sets, Segments: &segments.Segments}
-	if mqueues, err := system.MqCount(); err == nil {
-		counts.Mqueues = &mqueues
+	if counts.Mqueues = mqueues; mqueues == nil {
+		if n, err := system.MqCount(); err == nil {
+			counts.Mqueues = &n
+		}
 	}
-	return counts, nil
+	return counts, sizesOf(queues.Messages, queues.Bytes, sets.Semaphores, segments.Pages), nil
 }
 
 // Enter calls f in the namespace, and reports whether it came to that. The

@@ -6,14 +6,17 @@ package survey
 
 import (
 	"errors"
+	"os"
 	"runtime"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/ipcns/ipcns"
 	"github.com/ipcns/ipcns/host"
 	"github.com/ipcns/ipcns/internal/server"
+	"github.com/ipcns/ipcns/internal/thread"
 	"github.com/ipcns/ipcns/registry"
 	"golang.org/x/sys/unix"
 )
@@ -35,6 +38,8 @@ type Survey struct {
 	// Elsewhere are processes that use objects of namespaces that are not among
 	// these, or that could not be told; nothing else of what they use is here.
 	Elsewhere []host.Process
+	// Missing are what else could not all be looked at, see [host.Census].
+	Missing []string
 }
 
 // A Namespace is what a survey tells of one; nil is what this user may not know.
@@ -50,6 +55,9 @@ type Namespace struct {
 	Hidden  bool  // this user may look at none of them
 	Holders []host.Holder
 	Counts
+	Sizes
+	// Created is when it was given its name, nil for one that has none.
+	Created *time.Time
 
 	// Contents is nil if it was not asked for, or may not be seen.
 	Contents *host.Contents
@@ -58,6 +66,7 @@ type Namespace struct {
 	Processes []host.Process
 
 	open   func() (*ipcns.Namespace, error)
+	found  host.Namespace                // what the machine shows of it
 	status func() (server.Status, error) // nil for one of the kernel's
 }
 
@@ -69,16 +78,24 @@ type Counts struct {
 	Mqueues  *int `json:"posix_message_queues"`
 }
 
+// Sizes are how much is in the objects of a namespace.
+type Sizes struct {
+	Messages     *int    `json:"messages"`      // in message queues
+	MessageBytes *uint64 `json:"message_bytes"` // of those
+	Semaphores   *int    `json:"semaphores"`    // in semaphore sets
+	SegmentBytes *uint64 `json:"segment_bytes"` // in whole pages
+}
+
 // Take looks at all namespaces of the machine.
 func Take(names *registry.Registry, options Options) (*Survey, error) {
 	const proc = host.Proc("/proc")
-	found, unseen, err := proc.Namespaces()
+	census, err := proc.Census()
 	if err != nil {
 		return nil, err
 	}
-	s := &Survey{Taken: time.Now(), Unseen: unseen}
+	s := &Survey{Taken: time.Now(), Unseen: census.Unseen, Missing: census.Missing}
 	members := map[uint64]host.Namespace{}
-	for _, ns := range found {
+	for _, ns := range census.Namespaces {
 		members[ns.Inode] = ns
 	}
 	all, err := names.List()
@@ -92,9 +109,9 @@ func Take(names *registry.Registry, options Options) (*Survey, error) {
 		}
 	}
 	s.Namespaces = append(s.Namespaces, unnamedServed(all)...)
-	for _, ns := range found {
+	for _, ns := range census.Namespaces {
 		if _, unnamed := members[ns.Inode]; unnamed {
-			s.Namespaces = append(s.Namespaces, &Namespace{State: registry.Alive, Inode: ns.Inode, Engine: kernelEngine, Members: ns.PIDs, open: ns.Open})
+			s.Namespaces = append(s.Namespaces, &Namespace{State: registry.Alive, Inode: ns.Inode, Engine: kernelEngine, Members: ns.PIDs, Holders: ns.Holders, open: ns.Open, found: ns})
 		}
 	}
 	options.Contents = options.Contents || options.Processes
@@ -107,13 +124,19 @@ func Take(names *registry.Registry, options Options) (*Survey, error) {
 const kernelEngine, userspaceEngine = "kernel", string(registry.Userspace)
 
 func ofName(names *registry.Registry, named *registry.Namespace, found host.Namespace) *Namespace {
-	ns := &Namespace{Name: &named.Name, State: named.State, Inode: named.Inode, Engine: kernelEngine}
+	ns := &Namespace{Name: &named.Name, State: named.State, Inode: named.Inode, Engine: kernelEngine, found: found}
+	if named.Version != 0 { // else its record could not be read
+		ns.Created = &named.Created
+	}
 	if named.Engine == registry.Userspace {
 		ns.Engine, ns.status = userspaceEngine, named.Status
 		if named.Holder != nil {
 			ns.Server = named.Holder.PID
 		}
 		return ns
+	}
+	if named.State == registry.Alive {
+		ns.Holders = found.Holders
 	}
 	ns.Members = registry.Membership{named.Inode: found.PIDs}.In(named)
 	ns.open = func() (*ipcns.Namespace, error) { return names.OpenNamespace(named.Name) }
@@ -135,20 +158,26 @@ func unnamedServed(names []*registry.Namespace) (all []*Namespace) {
 // fill completes the namespaces, some at a time, and leaves out what has ended
 // since.
 func (s *Survey) fill(options Options) error {
+	own, err := host.Proc("/proc").Inode(os.Getpid())
+	if err != nil {
+		return err
+	}
+	_, _, within := server.Within()
+	l := looker{options, own, within}
 	errs := make([]error, len(s.Namespaces))
-	next := make(chan int)
+	var next atomic.Int64
 	var workers sync.WaitGroup
 	for range runtime.GOMAXPROCS(0) {
 		workers.Go(func() {
-			for i := range next {
-				errs[i] = s.Namespaces[i].fill(options)
-			}
+			// The thread goes from one namespace to the next.
+			thread.Do(func() error {
+				for i := next.Add(1); int(i) <= len(errs); i = next.Add(1) {
+					errs[i-1] = l.fill(s.Namespaces[i-1])
+				}
+				return nil
+			})
 		})
 	}
-	for i := range s.Namespaces {
-		next <- i
-	}
-	close(next)
 	workers.Wait()
 	filled := []*Namespace{}
 	for i, err := range errs {

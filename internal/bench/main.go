@@ -97,7 +97,10 @@ func bench(ipcns string) error {
 	if err := t.compareUserspace(); err != nil {
 		return err
 	}
-	return t.compareSupervised(dir)
+	if err := t.compareSupervised(dir); err != nil {
+		return err
+	}
+	return t.comparePostgreSQL(dir)
 }
 
 func removeWhenInterrupted(dir string) {

@@ -173,6 +173,8 @@ var commands = map[string]func() *cobra.Command{
 	"ls":                  newLs,
 	"tree":                newTree,
 	"inspect":             newInspect,
+	"doctor":              newDoctor,
+	"gc":                  newGc,
 	"pids":                newPids,
 	"identify":            newIdentify,
 	"wait":                newWait,

@@ -43,10 +43,12 @@ var kindsOfStandIns = []standIn{
 	},
 }
 
-// user and time stand for whoever runs the tests, and for any time.
+// user, time and age stand for whoever runs the tests, for any time, and for how
+// long something has lasted, if a document says that in seconds.
 const (
 	userShown = `\balice\b`
 	timeShown = `\b(?:(?:[A-Z][a-z]{2} )?[A-Z][a-z]{2} \d{1,2} \d\d:\d\d(?::\d\d(?: \d{4})?)?|\d{4}-\d\d-\d\d \d\d:\d\d:\d\d)\b`
+	ageShown  = `\b\d+s\b`
 )
 
 // shownRE finds what stands for something else; its groups are the kinds.
@@ -55,7 +57,7 @@ var shownRE = func() *regexp.Regexp {
 	for _, kind := range kindsOfStandIns {
 		alternatives = append(alternatives, "("+kind.shown+")")
 	}
-	return regexp.MustCompile(strings.Join(append(alternatives, userShown, timeShown), "|"))
+	return regexp.MustCompile(strings.Join(append(alternatives, userShown, timeShown, ageShown), "|"))
 }()
 
 // standIns are those of one shell.
@@ -156,6 +158,8 @@ func (s *standIns) pattern(shown string, kind int) string {
 		return kindsOfStandIns[kind].real
 	case shown == "alice":
 		return regexp.QuoteMeta(s.user)
+	case strings.HasSuffix(shown, "s"):
+		return `\d+[smh]`
 	}
 	return timeShown
 }
@@ -244,6 +248,8 @@ func TestStandIns(t *testing.T) {
 		{[]string{"alice 0"}, []string{"bob 0"}, false},
 		{[]string{"ctime=Mon Nov  3 16:52:17 2026"}, []string{"ctime=Tue Dec 23 01:00:00 2031"}, true},
 		{[]string{"ctime=Mon Nov  3 16:52:17 2026"}, []string{"ctime=Not set"}, false},
+		{[]string{"gone for 0s"}, []string{"gone for 2m"}, true},
+		{[]string{"gone for 0s"}, []string{"gone for 2"}, false},
 		{[]string{"created 2026-11-03 16:52:17"}, []string{"created 2031-12-23 01:00:00"}, true},
 	} {
 		known := standIns{user: "ada", realOf: emptyMaps()}

@@ -88,3 +88,6 @@ func readNames(path string) map[uint32]string {
 	}
 	return names
 }
+
+// Owner returns the name of who owns an object.
+func (n *Names) Owner(perm ipc.Perm) string { return n.User(n.uid(perm.UID)) }

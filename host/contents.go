@@ -2,14 +2,17 @@
 
 package host
 
-import "github.com/ipcns/ipcns/ipc"
+import (
+	"github.com/ipcns/ipcns/ipc"
+	"github.com/ipcns/ipcns/kernel"
+)
 
 // Contents is what is in a namespace, with its limits.
 type Contents struct {
 	Queues   []MessageQueue      `json:"message_queues"`
 	Sets     []SemaphoreSet      `json:"semaphore_sets"`
 	Segments []Segment           `json:"segments"`
-	Mqueues  []ipc.MqueueStat    `json:"posix_message_queues"` // nil if they cannot be listed
+	Mqueues  []ipc.MqueueStat    `json:"posix_message_queues"` // nil if they cannot be listed; Bytes and NotifyPID of the kernel's are not known
 	Values   map[int][]Semaphore `json:"semaphores"`           // of the sets that may be read, by their ids
 	Limits   ipc.Limits          `json:"limits"`
 }
@@ -31,13 +34,21 @@ func ContentsOf(system ipc.System, values bool) (*Contents, error) {
 	if c.Limits, err = system.Limits(); err != nil {
 		return nil, err
 	}
-	if mqueues, err := system.MqList(); err == nil { // else they may not be seen
+	if mqueues, err := lookAtMqueues(system); err == nil { // else they may not be seen
 		c.Mqueues = mqueues
 	}
 	if values {
 		c.readValues(system)
 	}
 	return &c, nil
+}
+
+// lookAtMqueues lists the POSIX queues, and changes none of their times.
+func lookAtMqueues(system ipc.System) ([]ipc.MqueueStat, error) {
+	if system, ok := system.(kernel.System); ok {
+		return system.MqLook()
+	}
+	return system.MqList()
 }
 
 // readValues reads the semaphores of the sets that may be read and are still

@@ -36,7 +36,7 @@ func mountDetached(context int) (*os.File, error) {
 	if err := unix.FsconfigCreate(context); err != nil {
 		return nil, os.NewSyscallError("fsconfig", err)
 	}
-	fd, err := unix.Fsmount(context, unix.FSMOUNT_CLOEXEC, 0)
+	fd, err := unix.Fsmount(context, unix.FSMOUNT_CLOEXEC, unix.MOUNT_ATTR_NOATIME)
 	if err != nil {
 		return nil, os.NewSyscallError("fsmount", err)
 	}
@@ -56,10 +56,14 @@ const mqueueMagic = 0x19800202
 // mounted it. Whether that is the thread's shows in a queue, which has the same
 // device number if it is opened by name; a mount without one is believed.
 func ownMqueueMount() (*os.File, error) {
-	dir, err := os.Open("/dev/mqueue")
+	fd, err := unix.Open("/dev/mqueue", unix.O_RDONLY|unix.O_CLOEXEC|unix.O_NOATIME, 0)
+	if err == unix.EPERM { // only its owner may leave the time of access as it is
+		fd, err = unix.Open("/dev/mqueue", unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	}
 	if err != nil {
 		return nil, noMqueues()
 	}
+	dir := os.NewFile(uintptr(fd), "/dev/mqueue")
 	if own, err := isOwnMqueueMount(dir); err != nil || !own {
 		dir.Close()
 		return nil, cmp.Or(err, noMqueues())
@@ -149,8 +153,18 @@ func (System) MqDevice() (uint64, error) {
 }
 
 // MqList returns the POSIX queues by name. It opens and closes each, so a
-// registration of this process by mq_notify ends (SEMANTICS A.7.14).
-func (System) MqList() ([]ipc.MqueueStat, error) {
+// registration of this process by mq_notify ends (SEMANTICS A.7.14), and reads
+// each, which changes its times of access and of change.
+func (System) MqList() ([]ipc.MqueueStat, error) { return mqueues(readMqueue) }
+
+// MqLook is MqList without Bytes and NotifyPID. It changes no times.
+func (System) MqLook() ([]ipc.MqueueStat, error) {
+	return mqueues(func(int, *ipc.MqueueStat) error { return nil })
+}
+
+// mqueues returns the POSIX queues by name. For those that may be opened, more
+// completes what is known without reading them.
+func mqueues(more func(fd int, queue *ipc.MqueueStat) error) ([]ipc.MqueueStat, error) {
 	if queues, err := supervised(); err == nil {
 		return queues, nil
 	}
@@ -165,7 +179,7 @@ func (System) MqList() ([]ipc.MqueueStat, error) {
 	}
 	queues := make([]ipc.MqueueStat, 0, len(names))
 	for _, name := range names {
-		queue, err := mqueueStat(int(dir.Fd()), name)
+		queue, err := mqueueStat(int(dir.Fd()), name, more)
 		if err == unix.ENOENT {
 			continue // unlinked since the names were read
 		}
@@ -178,7 +192,7 @@ func (System) MqList() ([]ipc.MqueueStat, error) {
 	return queues, nil
 }
 
-func mqueueStat(dir int, name string) (ipc.MqueueStat, error) {
+func mqueueStat(dir int, name string, more func(fd int, queue *ipc.MqueueStat) error) (ipc.MqueueStat, error) {
 	var st unix.Stat_t
 	fd, err := unix.Openat(dir, name, unix.O_RDONLY|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
 	if err == unix.EACCES {
@@ -200,15 +214,20 @@ func mqueueStat(dir int, name string) (ipc.MqueueStat, error) {
 		return ipc.MqueueStat{}, errno
 	}
 	queue.Attr = ipc.MqAttr{Maxmsg: attr.Maxmsg, Msgsize: attr.Msgsize, Curmsgs: attr.Curmsgs}
+	return queue, more(fd, &queue)
+}
+
+// readMqueue reads what the file of a queue says; its format is that of
+// mq_overview(7).
+func readMqueue(fd int, queue *ipc.MqueueStat) error {
 	var line [128]byte
 	n, err := unix.Read(fd, line[:])
 	if err != nil {
-		return ipc.MqueueStat{}, err
+		return err
 	}
-	// The line's format is that of mq_overview(7).
 	var notify, signo int
 	_, err = fmt.Sscanf(string(line[:n]), "QSIZE:%d NOTIFY:%d SIGNO:%d NOTIFY_PID:%d", &queue.Bytes, &notify, &signo, &queue.NotifyPID)
-	return queue, err
+	return err
 }
 
 func mqueueOf(name string, st *unix.Stat_t) ipc.MqueueStat {

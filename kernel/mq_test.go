@@ -51,6 +51,38 @@ func TestMqListIsByName(t *testing.T) {
 	})
 }
 
+// A look leaves the times of the queues, and of their directory, as they are; what
+// reading a queue does to them was seen on the kernel.
+func TestMqLookChangesNoTimes(t *testing.T) {
+	ipctest.InNew(t, func() error {
+		fd, err := newMqueue("a", 0o600)
+		if err != nil {
+			return err
+		}
+		defer unix.Close(fd)
+		long := unix.Timespec{Sec: 1}
+		if err := unix.UtimesNanoAt(fd, "", []unix.Timespec{long, long}, unix.AT_EMPTY_PATH); err != nil {
+			return err
+		}
+		var before, after unix.Stat_t
+		if err := unix.Fstat(fd, &before); err != nil {
+			return err
+		}
+		queues, err := system.MqLook()
+		if err != nil || len(queues) != 1 || queues[0].Attr.Maxmsg != 2 {
+			t.Errorf("%+v, error %v", queues, err)
+		}
+		if err := unix.Fstat(fd, &after); err != nil || after != before {
+			t.Errorf("%+v is %+v, error %v", before, after, err)
+		}
+		_, err = system.MqList()
+		if err := unix.Fstat(fd, &after); err != nil || after.Atim.Sec == long.Sec {
+			t.Errorf("reading has changed nothing, and this test tells nothing; error %v", err)
+		}
+		return err
+	})
+}
+
 func TestMqListOfNone(t *testing.T) {
 	ipctest.InNew(t, func() error {
 		queues, err := system.MqList()

@@ -71,7 +71,7 @@ func lookDirectly(ipc *os.File) (contents Contents, err error) {
 		if contents, err = info.contents(); err != nil {
 			return err
 		}
-		queues, err := kernel.System{}.MqList()
+		queues, err := kernel.System{}.MqLook()
 		for _, queue := range queues {
 			contents.Mqueues = append(contents.Mqueues, strings.TrimPrefix(queue.Name, "/"))
 		}

@@ -56,11 +56,22 @@ func checkList[T any](c *checker, what string, l *list[T]) {
 	c.that(l.n == n, "%s: has %d nodes, not %d", what, n, l.n)
 }
 
-func checkHeap[T heapItem](c *checker, what string, h *heap[T]) {
-	for i, item := range h.items {
-		c.that(*item.place() == i, "%s: item %d thinks it is %d", what, i, *item.place())
-		c.that(h.items[(i-1)/2].key() <= item.key(), "%s: item %d is below a higher one", what, i)
+// lanes checks them, and returns how many messages they hold.
+func (c *checker) lanes(ls *lanes, what string) (messages int) {
+	for i, l := range ls.heap {
+		c.that(l.position == i, "%s: lane %d thinks it is %d", what, i, l.position)
+		c.that(ls.heap[(i-1)/2].rank <= l.rank, "%s: lane %d is below a higher one", what, i)
 	}
+	for rank, l := range ls.byRank {
+		checkList(c, what+": a lane", &l.messages)
+		c.that(l.rank == rank && l.messages.n > 0, "%s: a lane is empty", what)
+		messages += l.messages.n
+		for n := l.messages.first; n != nil; n = n.next {
+			c.that(n.value.lane == l, "%s: a message thinks it is in another lane", what)
+		}
+	}
+	c.that(len(ls.heap) == len(ls.byRank), "%s: %d lanes of %d have an order", what, len(ls.heap), len(ls.byRank))
+	return messages
 }
 
 func checkTable[O object](c *checker, what string, t *table[O]) {
@@ -113,19 +124,13 @@ func (c *checker) asleep(s *sleeper, what string) {
 func (c *checker) queue(q *queue) {
 	what := fmt.Sprintf("queue %d", id(q))
 	checkList(c, what, &q.messages)
-	bytes, inLanes := uint64(0), 0
+	bytes, inLanes := uint64(0), c.lanes(&q.types, what)
 	for n := q.messages.first; n != nil; n = n.next {
 		bytes += uint64(len(n.value.text))
-		l := q.lanes[n.value.typ]
+		l := q.types.byRank[n.value.typ]
 		c.that(l != nil && n.value.inLane.in == &l.messages, "%s: a message is not in its lane", what)
 	}
-	for typ, l := range q.lanes {
-		checkList(c, what+": a lane", &l.messages)
-		c.that(l.typ == typ && l.messages.n > 0, "%s: a lane is empty", what)
-		inLanes += l.messages.n
-	}
-	checkHeap(c, what, &q.types)
-	c.that(len(q.types.items) == len(q.lanes) && inLanes == q.messages.n, "%s: %d types for %d lanes with %d of %d messages", what, len(q.types.items), len(q.lanes), inLanes, q.messages.n)
+	c.that(inLanes == q.messages.n, "%s: lanes have %d of %d messages", what, inLanes, q.messages.n)
 	c.that(q.ds.Qnum == uint64(q.messages.n) && q.ds.Cbytes == bytes, "%s: %d messages of %d bytes are told as %d of %d", what, q.messages.n, bytes, q.ds.Qnum, q.ds.Cbytes)
 	c.waiters(q, what)
 }
@@ -255,17 +260,12 @@ func (c *checker) mqueues(ns *Namespace) {
 }
 
 func (c *checker) mqueue(q *mqueue, what string) {
-	messages, bytes := 0, 0
-	for priority, l := range q.lanes {
-		checkList(c, what, &l.messages)
-		c.that(l.priority == priority && l.messages.n > 0, "%s: a lane is empty", what)
-		messages += l.messages.n
+	messages, bytes := c.lanes(&q.messages, what), 0
+	for _, l := range q.messages.byRank {
 		for n := l.messages.first; n != nil; n = n.next {
 			bytes += len(n.value.text)
 		}
 	}
-	checkHeap(c, what, &q.order)
-	c.that(len(q.order.items) == len(q.lanes), "%s: %d priorities for %d lanes", what, len(q.order.items), len(q.lanes))
 	c.that(int64(messages) == q.attr.Curmsgs && uint64(bytes) == q.bytes, "%s: %d messages of %d bytes are told as %d of %d", what, messages, bytes, q.attr.Curmsgs, q.bytes)
 	checkList(c, what, &q.receivers)
 	checkList(c, what, &q.senders)

@@ -34,24 +34,11 @@ type mqueue struct {
 	bytes    uint64     // in the queue
 	charged  uint64
 
-	lanes     map[uint]*priorityLane
-	order     heap[*priorityLane] // the highest priority first
-	spare     *priorityLane
+	messages  lanes            // the highest priority first
 	receivers list[*mqSleeper] // who is served first comes first
 	senders   list[*mqSleeper]
 	notify    *registration
 }
-
-// A priorityLane holds the messages of one priority.
-type priorityLane struct {
-	priority uint
-	messages list[*message]
-	position int
-}
-
-func (l *priorityLane) key() int64 { return -int64(l.priority) }
-
-func (l *priorityLane) place() *int { return &l.position }
 
 // What a queue may be like at most, of a user without limits (SEMANTICS A.7.2).
 const (
@@ -65,34 +52,18 @@ const maxPriority = 32768
 
 func (q *mqueue) put(priority uint, text []byte) {
 	m := q.ns.newMessage(int64(priority), text)
-	l := q.lanes[priority]
-	if l == nil {
-		if l = q.spare; l == nil {
-			l = &priorityLane{}
-		}
-		q.spare = nil
-		l.priority = priority
-		q.lanes[priority] = l
-		q.order.push(l)
-	}
-	l.messages.push(&m.inLane)
+	q.messages.put(-int64(priority), m)
 	q.attr.Curmsgs++
 	q.bytes += uint64(len(text))
 }
 
 // first returns the first message of the highest priority.
-func (q *mqueue) first() *message { return q.order.first().messages.first.value }
+func (q *mqueue) first() *message { return q.messages.first().messages.first.value }
 
 // take takes the first message out.
 func (q *mqueue) take(buffer []byte) (n int, priority uint) {
 	m := q.first()
-	l := q.order.first()
-	m.inLane.remove()
-	if l.messages.n == 0 {
-		q.order.remove(l)
-		delete(q.lanes, l.priority)
-		q.spare = l
-	}
+	q.messages.drop(m)
 	q.attr.Curmsgs--
 	q.bytes -= uint64(len(m.text))
 	n, priority = copy(buffer, m.text), uint(m.typ)
@@ -255,7 +226,7 @@ func (t *Task) newMqueue(name string, mode uint32, attr *ipc.MqAttr) (*mqueue, s
 	m.bytes[t.FSUID] += charged
 	q := &mqueue{
 		ns: ns, name: name, uid: t.FSUID, gid: t.FSGID, mode: mode & mqModeBits &^ t.Umask, inode: m.inode, linked: true,
-		attr: ipc.MqAttr{Maxmsg: maxmsg, Msgsize: msgsize}, charged: charged, lanes: map[uint]*priorityLane{},
+		attr: ipc.MqAttr{Maxmsg: maxmsg, Msgsize: msgsize}, charged: charged, messages: newLanes(),
 	}
 	m.byName[name] = q
 	return q, 0

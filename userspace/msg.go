@@ -14,10 +14,8 @@ type queue struct {
 	ds   ipc.MsqidDS // its Cbytes and Qnum are kept up to date
 	slot int
 
-	messages list[*message]  // in the order of their arrival
-	lanes    map[int64]*lane // the messages of each type
-	types    heap[*lane]     // the lowest type first
-	spare    *lane           // one that is used again
+	messages list[*message] // in the order of their arrival
+	types    lanes
 
 	// Receivers that sleep: for any message, for one type, and the rest.
 	anyType   list[*receiver]
@@ -27,7 +25,7 @@ type queue struct {
 }
 
 func newQueue(ns *Namespace) *queue {
-	return &queue{ns: ns, lanes: map[int64]*lane{}, exactType: map[int64]*list[*receiver]{}}
+	return &queue{ns: ns, types: newLanes(), exactType: map[int64]*list[*receiver]{}}
 }
 
 func (q *queue) permissions() *ipc.Perm { return &q.ds.Perm }
@@ -40,19 +38,9 @@ type message struct {
 	text     []byte
 	inQueue  node[*message]
 	inLane   node[*message]
+	lane     *lane
 	nextFree *message
 }
-
-// A lane holds the messages of one type.
-type lane struct {
-	typ      int64
-	messages list[*message]
-	position int // in the heap
-}
-
-func (l *lane) key() int64 { return l.typ }
-
-func (l *lane) place() *int { return &l.position }
 
 // What is kept to be used again: messages whose texts are not larger, and not
 // more of them, so that a queue that was long once takes no memory for ever.
@@ -84,18 +72,7 @@ func (ns *Namespace) freeMessage(m *message) {
 func (q *queue) put(typ int64, text []byte) {
 	m := q.ns.newMessage(typ, text)
 	q.messages.push(&m.inQueue)
-	l := q.lanes[typ]
-	if l == nil {
-		l = q.spare
-		if l == nil {
-			l = &lane{}
-		}
-		q.spare = nil
-		l.typ = typ
-		q.lanes[typ] = l
-		q.types.push(l)
-	}
-	l.messages.push(&m.inLane)
+	q.types.put(typ, m)
 	q.ds.Cbytes += uint64(len(text))
 	q.ds.Qnum++
 }
@@ -103,12 +80,7 @@ func (q *queue) put(typ int64, text []byte) {
 // drop takes a message out.
 func (q *queue) drop(m *message) {
 	m.inQueue.remove()
-	m.inLane.remove()
-	if l := q.lanes[m.typ]; l.messages.n == 0 {
-		delete(q.lanes, m.typ)
-		q.types.remove(l)
-		q.spare = l
-	}
+	q.types.drop(m)
 	q.ds.Cbytes -= uint64(len(m.text))
 	q.ds.Qnum--
 	q.ns.freeMessage(m)
@@ -148,7 +120,7 @@ func (q *queue) first(s selector) *message {
 	case s.typ == 0:
 		return valueOf(q.messages.first)
 	case s.typ < 0:
-		if lowest := q.types.first(); lowest != nil && lowest.typ <= s.highest() {
+		if lowest := q.types.first(); lowest != nil && lowest.rank <= s.highest() {
 			return valueOf(lowest.messages.first)
 		}
 		return nil
@@ -160,7 +132,7 @@ func (q *queue) first(s selector) *message {
 		}
 		return nil
 	}
-	if l := q.lanes[s.typ]; l != nil {
+	if l := q.types.byRank[s.typ]; l != nil {
 		return valueOf(l.messages.first)
 	}
 	return nil

@@ -373,7 +373,7 @@ func (s *segment) fill(offset uint64, contents []byte) error {
 
 func (x *restorer) addMqueue() error {
 	m := &x.ns.mqueues
-	q := &mqueue{ns: x.ns, lanes: map[uint]*priorityLane{}}
+	q := &mqueue{ns: x.ns, messages: newLanes()}
 	var name []byte
 	x.f.mqueue(q, &name)
 	if err := x.f.all(); err != nil {

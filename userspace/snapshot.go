@@ -140,10 +140,11 @@ func (s *snapshotWriter) mqueues(ns *Namespace) {
 	for _, q := range ns.allMqueues() {
 		name := []byte(q.name)
 		s.record(tagMqueue, "a POSIX queue", func(f *fields) { f.mqueue(q, &name) })
-		lanes := slices.SortedFunc(slices.Values(q.order.items), func(a, b *priorityLane) int { return cmp.Compare(b.priority, a.priority) })
+		lanes := slices.SortedFunc(slices.Values(q.messages.heap), func(a, b *lane) int { return cmp.Compare(a.rank, b.rank) })
 		for _, lane := range lanes {
+			priority := uint(-lane.rank)
 			for n := lane.messages.first; n != nil; n = n.next {
-				s.record(tagMqMessage, "a message", func(f *fields) { f.mqMessage(&lane.priority, &n.value.text) })
+				s.record(tagMqMessage, "a message", func(f *fields) { f.mqMessage(&priority, &n.value.text) })
 			}
 		}
 	}

@@ -203,11 +203,12 @@ func numericEntries(dir string) ([]int, error) {
 // arguments: what ps(1) shows. A process without one, a kernel thread or a
 // zombie, is shown by its name in brackets.
 func (proc Proc) Command(pid int) string {
-	dir := filepath.Join(string(proc), strconv.Itoa(pid))
-	text, err := os.ReadFile(filepath.Join(dir, "cmdline"))
+	dir := string(proc) + "/" + strconv.Itoa(pid)
+	buffer := fileBuffer{make([]byte, 4096)} // which few are longer than
+	text, err := buffer.read(dir + "/cmdline")
 	command := strings.ReplaceAll(strings.TrimRight(string(text), "\x00"), "\x00", " ")
 	if err != nil || command == "" {
-		name, err := os.ReadFile(filepath.Join(dir, "comm"))
+		name, err := buffer.read(dir + "/comm")
 		if err != nil {
 			return ""
 		}

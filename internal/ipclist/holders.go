@@ -6,8 +6,6 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"io"
-	"os"
 
 	"golang.org/x/sys/unix"
 )
@@ -82,13 +80,28 @@ func (k *Kernel) iterate(kind string, p *program) ([]Holder, error) {
 	if err != nil {
 		return nil, err
 	}
-	file := os.NewFile(uintptr(reader), kind)
-	defer file.Close()
-	data, err := io.ReadAll(file)
+	defer unix.Close(reader)
+	data, err := readAll(reader)
 	if err != nil {
 		return nil, err
 	}
 	return parseHolders(data), nil
+}
+
+// readAll reads what a program writes. The kernel interrupts that when the
+// program has seen a million things and written of none.
+func readAll(fd int) (data []byte, err error) {
+	buffer := make([]byte, 1<<15)
+	for {
+		n, err := unix.Read(fd, buffer)
+		switch {
+		case err == unix.EAGAIN || err == unix.EINTR:
+			continue
+		case err != nil || n == 0:
+			return data, err
+		}
+		data = append(data, buffer[:n]...)
+	}
 }
 
 const holderSize = 16

@@ -150,11 +150,16 @@ const (
 
 // bpf makes a call of bpf(2).
 func bpf[Attr any](command uintptr, attr *Attr) (int, error) {
-	result, _, errno := unix.Syscall(unix.SYS_BPF, command, uintptr(unsafe.Pointer(attr)), unsafe.Sizeof(*attr))
-	if errno != 0 {
+	for {
+		result, _, errno := unix.Syscall(unix.SYS_BPF, command, uintptr(unsafe.Pointer(attr)), unsafe.Sizeof(*attr))
+		switch errno {
+		case 0:
+			return int(result), nil
+		case unix.EAGAIN, unix.EINTR: // a signal has come while the program was checked
+			continue
+		}
 		return 0, errno
 	}
-	return int(result), nil
 }
 
 // submit gives a program to the kernel.

@@ -5,32 +5,43 @@ package server
 import (
 	"bytes"
 	"os"
-	"path/filepath"
 	"slices"
 	"strconv"
 
 	"golang.org/x/sys/unix"
 )
 
-// All returns the process ids of the servers of this user.
+// All returns the process ids of the servers of this user, in ascending order.
+// They are found by where they listen, which is faster than to look at every
+// process.
 func All() []int {
-	files, _ := filepath.Glob("/proc/[1-9]*/cmdline") // the pattern is a right one
+	sockets, err := os.ReadFile("/proc/self/net/unix")
+	if err != nil {
+		return nil
+	}
 	var pids []int
-	for _, file := range files {
-		args, err := os.ReadFile(file)
-		if err != nil || !bytes.HasPrefix(args, []byte(Name+"\x00")) {
+	for line := range bytes.Lines(sockets) {
+		_, name, found := bytes.Cut(line, []byte(" @"+socketPrefix))
+		if !found {
 			continue
 		}
-		dir := filepath.Dir(file)
-		var st unix.Stat_t
-		if unix.Stat(dir, &st) != nil || int(st.Uid) != os.Geteuid() {
-			continue
-		}
-		if pid, err := strconv.Atoi(filepath.Base(dir)); err == nil {
+		if pid, err := strconv.Atoi(string(bytes.TrimSpace(name))); err == nil && isServer(pid) {
 			pids = append(pids, pid)
 		}
 	}
-	return pids
+	slices.Sort(pids)
+	return slices.Compact(pids) // each connection has the name too
+}
+
+// isServer reports whether a process is a server of this user.
+func isServer(pid int) bool {
+	dir := "/proc/" + strconv.Itoa(pid)
+	args, err := os.ReadFile(dir + "/cmdline")
+	if err != nil || !bytes.HasPrefix(args, []byte(Name+"\x00")) {
+		return false
+	}
+	var st unix.Stat_t
+	return unix.Stat(dir, &st) == nil && int(st.Uid) == os.Geteuid()
 }
 
 // Of returns the server, of this user's, that serves a process. It is not ok if

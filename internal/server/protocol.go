@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"strconv"
 	"syscall"
 
 	"github.com/ipcns/ipcns/ipc"
@@ -109,8 +110,10 @@ func (c *Conn) SetLimits(settings []ipc.LimitSetting) error {
 // directory, and may be anybody's: who connects looks at whom the answer comes
 // from.
 func address(pid int) *unix.SockaddrUnix {
-	return &unix.SockaddrUnix{Name: fmt.Sprintf("@%s-%d", Name, pid)}
+	return &unix.SockaddrUnix{Name: "@" + socketPrefix + strconv.Itoa(pid)}
 }
+
+const socketPrefix = Name + "-"
 
 // Dial connects to the server with that process id.
 func Dial(pid int) (*Conn, error) {

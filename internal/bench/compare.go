@@ -153,11 +153,12 @@ func (c *command) time() error {
 }
 
 // run does with two calls a program what package os/exec takes goroutines for.
+// What programs say is seen by try.
 func (c *command) run(steps [][]string, null *os.File) error {
 	attr := &syscall.ProcAttr{
 		Dir:   "/",
 		Env:   os.Environ(),
-		Files: []uintptr{null.Fd(), null.Fd(), os.Stderr.Fd()},
+		Files: []uintptr{null.Fd(), null.Fd(), null.Fd()},
 		Sys:   &syscall.SysProcAttr{Credential: c.user},
 	}
 	for _, args := range steps {

@@ -38,6 +38,7 @@ func main() {
 	if work := map[string]func() error{
 		onlyWork: func() error { return doWork(flag.Arg(0)) },
 		onlyEcho: func() error { return doEcho(flag.Args()) },
+		onlyPeak: func() error { return printPeak(flag.Args()) },
 	}[*only]; work != nil {
 		end(work())
 		return
@@ -78,6 +79,8 @@ func bench(ipcns string) error {
 		return t.compareInside(dir)
 	case onlyUserspace:
 		return compareUserspaceHere()
+	case onlyMachine:
+		return t.compareMachine(dir)
 	case onlyNames:
 		return t.compareNamesHere(dir)
 	}
@@ -86,6 +89,9 @@ func bench(ipcns string) error {
 		return err
 	}
 	if err := t.compareListings(); err != nil {
+		return err
+	}
+	if err := t.compareMachine(dir); err != nil {
 		return err
 	}
 	if err := t.compareNames(); err != nil {

@@ -112,7 +112,7 @@ func compileC(source []byte, program string) error {
 	if err := os.WriteFile(program+".c", source, 0o644); err != nil {
 		return err
 	}
-	if output, err := exec.Command("cc", "-O2", "-static", "-o", program, program+".c").CombinedOutput(); err != nil {
+	if output, err := exec.Command("cc", "-O2", "-static", "-pthread", "-o", program, program+".c").CombinedOutput(); err != nil {
 		return fmt.Errorf("cc: %w %s", err, output)
 	}
 	return nil

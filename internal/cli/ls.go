@@ -25,7 +25,7 @@ import (
 func newLs() *cobra.Command {
 	var asJSON, wide bool
 	cmd := &cobra.Command{
-		Use:   "ls [--wide] [--json]",
+		Use:   "ls [--all] [--wide] [--json]",
 		Short: "List the IPC namespaces of this machine",
 		Long: `List the IPC namespaces that have a name, then those that have a process, and
 then those that something else keeps: the name, the kernel's id, the inode number
@@ -80,6 +80,7 @@ null for -.`,
 			return nil
 		},
 	}
+	cmd.Flags().Bool("all", false, "list all namespaces, as without this: other commands have it")
 	cmd.Flags().BoolVar(&wide, "wide", false, "print more columns")
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
 	return cmd

@@ -4,8 +4,8 @@
  * The others are kept by mounts on files in DIR, which nobody else sees, and by
  * descriptors of this process, half of them by each.
  *
- * A process of each namespace that has some is printed, a line each, and then an
- * empty line. All ends with standard input.
+ * The inode number of each is printed, and behind it a process if there is one; then
+ * an empty line. All ends with standard input.
  */
 #define _GNU_SOURCE
 #include <err.h>
@@ -22,6 +22,7 @@
 #include <sys/prctl.h>
 #include <sys/sem.h>
 #include <sys/shm.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 static int own, queue, set, segment; /* the namespace that this was started in, and the last objects */
@@ -29,6 +30,7 @@ static int own, queue, set, segment; /* the namespace that this was started in, 
 static void enter_new_namespace(void)
 {
 	struct mq_attr attr = { .mq_maxmsg = 1, .mq_msgsize = 8 };
+	struct stat st;
 	mqd_t mqueue;
 	int i;
 
@@ -44,6 +46,9 @@ static void enter_new_namespace(void)
 	mqueue = mq_open("/jobs", O_RDWR | O_CREAT, 0600, &attr);
 	if (mqueue < 0 || mq_close(mqueue))
 		err(1, "mq_open");
+	if (stat("/proc/self/ns/ipc", &st))
+		err(1, "stat");
+	printf("%lu", (unsigned long)st.st_ino);
 }
 
 static void *block_in_semop(void *unused)
@@ -103,7 +108,7 @@ int main(int argc, char **argv)
 		err(1, "cannot mount");
 	for (i = 0; i < namespaces / 2; i++) {
 		enter_new_namespace();
-		printf("%d\n", start_child(0));
+		printf(" %d\n", start_child(0));
 		start_child(1);
 	}
 	for (; i < namespaces; i++) {
@@ -112,6 +117,7 @@ int main(int argc, char **argv)
 			mount_on(argv[2], i);
 		else if (open("/proc/self/ns/ipc", O_RDONLY) < 0)
 			err(1, "open");
+		puts("");
 	}
 	if (setns(own, CLONE_NEWIPC) || close(own))
 		err(1, "setns");

@@ -176,6 +176,7 @@ var commands = map[string]func() *cobra.Command{
 	"doctor":              newDoctor,
 	"gc":                  newGc,
 	"pids":                newPids,
+	"metrics":             newMetrics,
 	"identify":            newIdentify,
 	"wait":                newWait,
 	"ipcs":                newIpcs,

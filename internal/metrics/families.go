@@ -145,7 +145,7 @@ func members(ns *survey.Namespace) []sample {
 
 // kindsOfHolders are told even if there is none: a series that comes and goes
 // is hard to ask for.
-var kindsOfHolders = []host.HolderKind{host.HeldByDescriptor, host.HeldByMount, host.HeldByAttachment, host.HeldByTable, host.HeldUnseen}
+var kindsOfHolders = []host.HolderKind{host.HeldByDescriptor, host.HeldByMount, host.HeldByAttachment, host.HeldByTable, host.HeldByContext, host.HeldUnseen}
 
 func holders(ns *survey.Namespace) (samples []sample) {
 	if ns.Inode == 0 || ns.State != registry.Alive {
@@ -192,7 +192,7 @@ func using(of func(p host.Process, inode uint64) float64) func(*survey.Namespace
 }
 
 // callsThatWait are told even if nobody waits, as the kinds of holders are.
-var callsThatWait = []string{"msgrcv", "msgsnd", "semop", "mq_timedreceive", "mq_timedsend"}
+var callsThatWait = []string{"msgrcv", "msgsnd", "semop", "mq_timedreceive", "mq_timedsend", "mq"}
 
 func waiting(of func([]host.Wait) float64) func(*survey.Namespace) []sample {
 	return func(ns *survey.Namespace) (samples []sample) {

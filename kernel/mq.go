@@ -9,7 +9,9 @@ import (
 	"io"
 	"os"
 	"slices"
+	"strings"
 	"syscall"
+	"time"
 
 	"github.com/ipcns/ipcns/internal/sys"
 	"github.com/ipcns/ipcns/ipc"
@@ -160,6 +162,22 @@ func (System) MqList() ([]ipc.MqueueStat, error) { return mqueues(readMqueue) }
 // MqLook is MqList without Bytes and NotifyPID. It changes no times.
 func (System) MqLook() ([]ipc.MqueueStat, error) {
 	return mqueues(func(int, *ipc.MqueueStat) error { return nil })
+}
+
+// MqUsed returns when a message was last sent to the POSIX queue or received from it,
+// or when it was made. ENOSYS: who serves this thread does not tell that.
+func (System) MqUsed(name string) (time.Time, error) {
+	if _, err := supervised(); err == nil {
+		return time.Time{}, unix.ENOSYS
+	}
+	dir, err := mqueueDir()
+	if err != nil {
+		return time.Time{}, err
+	}
+	defer dir.Close()
+	var st unix.Stat_t
+	err = unix.Fstatat(int(dir.Fd()), strings.TrimPrefix(name, "/"), &st, unix.AT_SYMLINK_NOFOLLOW)
+	return time.Unix(st.Mtim.Unix()), err
 }
 
 // mqueues returns the POSIX queues by name. For those that may be opened, more

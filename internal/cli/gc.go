@@ -183,11 +183,12 @@ func (c *collection) write(w io.Writer, names *listing.Names) error {
 		verb = "would remove"
 	}
 	for _, o := range c.removed {
+		owner, _ := names.Owner(o.Perm)
 		key := ""
 		if o.Perm.Key != ipc.Private {
 			key = ", key " + o.Perm.Key.String()
 		}
-		if _, err := fmt.Fprintf(w, "%s %s of %s (%s%s): %s, untouched for %s\n", verb, o.Object(), names.Owner(o.Perm), o.What, key, o.Why, age.Of(o.Untouched)); err != nil {
+		if _, err := fmt.Fprintf(w, "%s %s of %s (%s%s): %s, untouched for %s\n", verb, o.Object(), owner, o.What, key, o.Why, age.Of(o.Untouched)); err != nil {
 			return err
 		}
 	}

@@ -22,18 +22,40 @@ import (
 )
 
 func newInspect() *cobra.Command {
-	var asJSON bool
+	var asJSON, hexdump bool
 	cmd := &cobra.Command{
-		Use:   "inspect NS [--json]",
-		Short: "Tell all about one namespace",
+		Use:   "inspect NS [OBJECT] [--hexdump] [--json]",
+		Short: "Tell all about one namespace, or one object in it",
 		Long: `Tell what a namespace is, what keeps it, what is in it and inside it, and how to
 enter it with ipcns and, where there is a file of it, with nsenter(1).
 
+With OBJECT, which is queue:ID, sem:ID, shm:ID or mq:/NAME, tell all about that: who
+may do what with it, what is in it, who has used it last and when, and who waits.
+Messages are looked at and stay where they are, but for those of a POSIX queue, which
+cannot be seen. Nothing that a program could see of the object changes.
+
+--hexdump prints the messages, or the memory of a segment, as far as a process has it
+attached that this user may trace.
+
 ` + referenceHelp,
 		Example: `  ipcns inspect web
-  ipcns inspect web --json | jq -r .path`,
-		Args: oneNamespace,
+  ipcns inspect web --json | jq -r .path
+  ipcns inspect web queue:3
+  sudo ipcns inspect pid:4242 shm:2 --hexdump
+  ipcns inspect self mq:/jobs --json`,
+		Args: func(cmd *cobra.Command, args []string) error {
+			if len(args) < 1 || len(args) > 2 {
+				return takes(cmd, "a namespace, and perhaps an object such as queue:3")
+			}
+			return nil
+		},
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if len(args) == 2 {
+				return inspectObject(cmd, args[0], args[1], asJSON, hexdump)
+			}
+			if hexdump {
+				return wrongUsage("--hexdump takes an object too, such as shm:2")
+			}
 			facts, err := inspect(args[0])
 			if err != nil {
 				return err
@@ -46,6 +68,7 @@ enter it with ipcns and, where there is a file of it, with nsenter(1).
 		ValidArgsFunction: completeReferences,
 	}
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
+	cmd.Flags().BoolVar(&hexdump, "hexdump", false, "print what is in the object in hexadecimal")
 	return cmd
 }
 

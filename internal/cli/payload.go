@@ -48,13 +48,18 @@ type jsonMessage struct {
 }
 
 func (m jsonMessage) write(w io.Writer, payload []byte) error {
+	encoder := json.NewEncoder(w)
+	encoder.SetEscapeHTML(false)
+	return encoder.Encode(m.of(payload))
+}
+
+// of returns the message with its payload.
+func (m jsonMessage) of(payload []byte) jsonMessage {
 	m.Bytes = len(payload)
 	if text := string(payload); utf8.ValidString(text) {
 		m.Text = &text
 	} else {
 		m.Base64 = payload
 	}
-	encoder := json.NewEncoder(w)
-	encoder.SetEscapeHTML(false)
-	return encoder.Encode(m)
+	return m
 }

@@ -271,3 +271,36 @@ func mqueueFactsOf(from *source, q *ipc.MqueueStat) mqueueFacts {
 	facts.Bytes, facts.NotifyPID = &q.Bytes, &q.NotifyPID
 	return facts
 }
+
+// The facts of one object, as JSON of a report has them.
+
+// QueueFacts returns those of a message queue.
+func (n *Names) QueueFacts(q host.MessageQueue) any {
+	n.translate(&q.Perm)
+	return messageQueueFactsOf(&source{names: *n}, &q)
+}
+
+// SetFacts returns those of a semaphore set, with its semaphores if they are known.
+func (n *Names) SetFacts(s host.SemaphoreSet, sems []host.Semaphore) any {
+	n.translate(&s.Perm)
+	facts := semaphoreSetFactsOf(&source{names: *n}, &s)
+	if sems != nil {
+		facts.Semaphores = semaphoreFactsOf(sems)
+	}
+	return facts
+}
+
+// SegmentFacts returns those of a segment.
+func (n *Names) SegmentFacts(s host.Segment) any {
+	n.translate(&s.Perm)
+	return segmentFactsOf(&source{names: *n}, &s)
+}
+
+// MqueueFacts returns those of a POSIX message queue, of which a look knows neither
+// the bytes nor who is to be notified.
+func (n *Names) MqueueFacts(q ipc.MqueueStat) any {
+	q.UID, q.GID = n.uid(q.UID), n.gid(q.GID)
+	facts := mqueueFactsOf(&source{names: *n}, &q)
+	facts.Bytes, facts.NotifyPID = nil, nil
+	return facts
+}

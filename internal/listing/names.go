@@ -89,5 +89,12 @@ func readNames(path string) map[uint32]string {
 	return names
 }
 
-// Owner returns the name of who owns an object.
-func (n *Names) Owner(perm ipc.Perm) string { return n.User(n.uid(perm.UID)) }
+// Owner returns the names of who owns an object, and of the object's group.
+func (n *Names) Owner(perm ipc.Perm) (user, group string) {
+	return n.User(n.uid(perm.UID)), n.group(n.gid(perm.GID))
+}
+
+// Creator returns the names of who made an object, and of the group.
+func (n *Names) Creator(perm ipc.Perm) (user, group string) {
+	return n.User(n.uid(perm.CUID)), n.group(n.gid(perm.CGID))
+}

@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/ipcns/ipcns"
@@ -223,10 +224,10 @@ func (h *Holder) alive() error {
 	return fmt.Errorf("process %d, which kept it, has ended", h.PID)
 }
 
-func bootID() (string, error) {
+var bootID = sync.OnceValues(func() (string, error) {
 	text, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
 	return strings.TrimSpace(string(text)), err
-}
+})
 
 // write writes the record into the directory of what is to become a name.
 func (ns *Namespace) write(dir string) error {

@@ -139,7 +139,10 @@ func ofName(names *registry.Registry, named *registry.Namespace, found host.Name
 		ns.Holders = found.Holders
 	}
 	ns.Members = registry.Membership{named.Inode: found.PIDs}.In(named)
-	ns.open = func() (*ipcns.Namespace, error) { return names.OpenNamespace(named.Name) }
+	if ns.open = found.Open; found.ID == 0 || found.ID != named.ID {
+		// By the name it takes longer.
+		ns.open = func() (*ipcns.Namespace, error) { return names.OpenNamespace(named.Name) }
+	}
 	return ns
 }
 

@@ -3,6 +3,7 @@
 package host
 
 import (
+	"cmp"
 	"os"
 	"path/filepath"
 	"slices"
@@ -57,15 +58,17 @@ func parseCgroup(text string) (c Cgroup) {
 }
 
 // unitOf returns the innermost unit of systemd that is named, as systemctl(1)
-// takes it.
-func unitOf(names []string) string {
+// takes it. A slice is one of those that have no other.
+func unitOf(names []string) (slice string) {
 	for _, name := range slices.Backward(names) {
 		switch filepath.Ext(name) {
 		case ".service", ".scope", ".socket", ".mount", ".swap":
 			return name
+		case ".slice":
+			slice = cmp.Or(slice, name)
 		}
 	}
-	return ""
+	return slice
 }
 
 // scopes are how the scopes of containers begin, and who makes them.
@@ -95,7 +98,12 @@ func containerOf(names []string) string {
 func container(name, before string, above []string) string {
 	for _, s := range scopes {
 		if id, is := strings.CutPrefix(name, s.begins); is && isContainerID(strings.TrimSuffix(id, ".scope")) {
-			return s.runtime + ":" + short(id)
+			return s.runtime + ":" + short(strings.TrimSuffix(id, ".scope"))
+		}
+	}
+	for _, runtime := range []string{"crun", "runc"} { // without an engine: with any name
+		if id, is := strings.CutPrefix(name, runtime+"-"); is && strings.HasSuffix(id, ".scope") && id != ".scope" {
+			return runtime + ":" + short(strings.TrimSuffix(id, ".scope"))
 		}
 	}
 	if machine, is := strings.CutPrefix(name, "machine-"); is && strings.HasSuffix(machine, ".scope") {
@@ -124,8 +132,13 @@ func isContainerID(name string) bool {
 	return len(name) == digits && strings.Trim(name, "0123456789abcdef") == ""
 }
 
-// short returns as much of a container's id as its tools show.
-func short(id string) string { return id[:12] }
+// short returns as much of a container's id as its tools show. A name is whole.
+func short(id string) string {
+	if !isContainerID(id) {
+		return id
+	}
+	return id[:12]
+}
 
 // unescapedName returns the name of a machine, in which dashes and the like may be
 // written as \x2d; see systemd.unit(5).

@@ -21,7 +21,15 @@ func TestCgroup(t *testing.T) {
 		"0::/init.scope\n":                 {Unit: "init.scope"},
 		"0::/system.slice/nginx.service\n": {Unit: "nginx.service"},
 		"0::/system.slice/nginx.service/worker\n":                                                                          {Unit: "nginx.service"},
-		"0::/system.slice\n":                                                                                               {},
+		"0::/system.slice\n":                                                                                               {Unit: "system.slice"},
+		"0::/user.slice/user-1000.slice/app\n":                                                                             {Unit: "user-1000.slice"},
+		"0::/kubepods.slice/kubepods-pod8c2b.slice/" + id + "\n":                                                           {"kubernetes:0123456789ab", "kubepods-pod8c2b.slice"},
+		"0::/system.slice/" + id + "\n":                                                                                    {Unit: "system.slice"},
+		"0::/user.slice/user-1000.slice/user@1000.service/user.slice/crun-" + id + ".scope\n":                              {"crun:0123456789ab", "crun-" + id + ".scope"},
+		"0::/system.slice/crun-web.scope/container\n":                                                                      {"crun:web", "crun-web.scope"},
+		"0::/system.slice/runc-web.scope\n":                                                                                {"runc:web", "runc-web.scope"},
+		"0::/system.slice/crun-.scope\n":                                                                                   {Unit: "crun-.scope"},
+		"0::/machine.slice/libpod-conmon-" + id + ".scope\n":                                                               {Unit: "libpod-conmon-" + id + ".scope"},
 		`0::/system.slice/a\x2db@1.service` + "\n":                                                                         {Unit: `a\x2db@1.service`},
 		`0::/system.slice/a\xzz\x2.service` + "\n":                                                                         {Unit: `a\xzz\x2.service`},
 		"0::/user.slice/user-1000.slice/session-3.scope\n":                                                                 {Unit: "session-3.scope"},
@@ -49,7 +57,7 @@ func TestCgroup(t *testing.T) {
 		"9:name=systemd:/system.slice/a.service\n4:memory:/docker/" + id + "\n":                                            {"docker:0123456789ab", "a.service"},
 		"12:devices:/lxc/web\n1:name=systemd:/lxc/web/init.scope\n0::/\n":                                                  {"lxc:web", "init.scope"},
 		"4:memory:/system.slice/not-systemds.service\n2:cpu:/\n":                                                           {},
-		"5:cpu,cpuacct:/a:b\n1:name=systemd:/user.slice/user-0.slice/session-c1.scope\n0::/user.slice/session-c1.scope:\n": {Unit: "session-c1.scope"},
+		"5:cpu,cpuacct:/a:b\n1:name=systemd:/user.slice/user-0.slice/session-c1.scope\n0::/user.slice/session-c1.scope:\n": {Unit: "user.slice"},
 	} {
 		proc := newProc(t, map[string]string{"7/cgroup": text})
 		if got, err := proc.Cgroup(7); got != want || err != nil {

@@ -13,6 +13,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/ipcns/ipcns/host"
 	"github.com/ipcns/ipcns/internal/listing"
 	"github.com/ipcns/ipcns/internal/oneline"
 	"github.com/ipcns/ipcns/internal/run"
@@ -89,6 +90,7 @@ type facts struct {
 	Labels  map[string]string `json:"labels"`
 	survey.Counts
 	Processes []jsonProcess `json:"processes"`
+	Holders   []host.Holder `json:"holders"` // besides threads
 	Inside    []string      `json:"inside"`
 
 	served bool // by a server, which the holder is
@@ -130,6 +132,11 @@ func inspect(reference string) (*facts, error) {
 		return nil, err
 	}
 	f.Processes = commandsOf(pids)
+	holders, err := holdersOf(ns.Inode())
+	if err != nil {
+		return nil, err
+	}
+	f.Holders = append(f.Holders, holders...)
 	if f.Counts, err = survey.Count(ns.Namespace); err != nil {
 		return nil, err
 	}
@@ -154,7 +161,7 @@ func (f *facts) askServer(ns *registry.Namespace) error {
 
 // factsOf returns what is recorded of a namespace.
 func factsOf(ns *registry.Namespace) *facts {
-	f := &facts{State: ns.State, Why: ns.Why, Inode: ns.Inode, Engine: cmp.Or(string(ns.Engine), "kernel"), Adopted: ns.Adopted, Share: []string{}, Labels: map[string]string{}, Processes: []jsonProcess{}, Inside: []string{}}
+	f := &facts{State: ns.State, Why: ns.Why, Inode: ns.Inode, Engine: cmp.Or(string(ns.Engine), "kernel"), Adopted: ns.Adopted, Share: []string{}, Labels: map[string]string{}, Processes: []jsonProcess{}, Holders: []host.Holder{}, Inside: []string{}}
 	f.Share = append(f.Share, ns.Share...)
 	maps.Copy(f.Labels, ns.Labels)
 	if ns.Name == "" {
@@ -213,6 +220,7 @@ func (f *facts) lines() [][2]string {
 	lines = append(lines,
 		[2]string{"labels", strings.Join(labels, ", ")},
 		[2]string{"shares", strings.Join(f.Share, ", ")},
+		[2]string{"held by", f.heldBy()},
 		[2]string{"holds", f.holds()},
 		[2]string{"processes", f.processes()},
 		[2]string{"inside it", f.inside()},
@@ -266,6 +274,26 @@ func (f *facts) keptBy() string {
 	return "a mount at " + f.Path
 }
 
+// heldBy says what keeps the namespace, besides threads and the name's own mount.
+func (f *facts) heldBy() string {
+	var words []string
+	for _, h := range f.Holders {
+		if h.Kind != host.HeldByMount || f.Path == "" || h.Path != f.Path {
+			words = append(words, holderInWords(h))
+		}
+	}
+	return listed(words)
+}
+
+// listed joins as many words as a line has room for.
+func listed(words []string) string {
+	const most = 8
+	if more := len(words) - most; more > 0 {
+		words = append(words[:most:most], fmt.Sprintf("%d more", more))
+	}
+	return strings.Join(words, ", ")
+}
+
 func (f *facts) holds() string {
 	var held []string
 	for _, kind := range []struct {
@@ -290,16 +318,12 @@ func (f *facts) processes() string {
 	if len(f.Processes) == 0 {
 		return "none"
 	}
-	const most = 8
-	var text []string
-	for _, p := range f.Processes[:min(most, len(f.Processes))] {
+	var words []string
+	for _, p := range f.Processes {
 		command, _, _ := strings.Cut(p.Command, " ")
-		text = append(text, fmt.Sprintf("%d (%s)", p.PID, path.Base(command)))
+		words = append(words, fmt.Sprintf("%d (%s)", p.PID, path.Base(command)))
 	}
-	if more := len(f.Processes) - most; more > 0 {
-		text = append(text, fmt.Sprintf("%d more", more))
-	}
-	return strings.Join(text, ", ")
+	return listed(words)
 }
 
 // inside lists what is inside as the user has to write it.

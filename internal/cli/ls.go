@@ -43,9 +43,9 @@ name nor a process is in parentheses:
 
 --wide also has the semaphores in all sets, the bytes in message queues and
 segments, the age, all that keeps the namespace besides threads, and the container
-or systemd unit of its first process, as the names of control groups tell. The age
-is that of the name; without one, that of the first process, with a ~ in front,
-since that may have come later or been elsewhere before.
+or systemd unit of its first process, or of one that holds it, as the names of
+control groups tell. The age is that of the name; without one, that of the first
+process, with a ~ in front, since that may have come later or been elsewhere before.
 
 A - stands for what is not there, and for what the kernel does not tell this
 user. What may not be looked at is told: processes of other users, mounts in other
@@ -111,14 +111,6 @@ func noteMissing(w io.Writer, s *survey.Survey) {
 	fmt.Fprintf(w, "ipcns: %s could not be looked at, and %s may be missing here; %s\n", strings.Join(not, ", "), may, remedy)
 }
 
-// counted says how many of something there are.
-func counted(n int, one, many string) string {
-	if n == 1 {
-		return "1 " + one
-	}
-	return fmt.Sprintf("%d %s", n, many)
-}
-
 // A namespaceRow is what ls tells of a namespace; nil is what it may not know.
 type namespaceRow struct {
 	Name      *string        `json:"name"`
@@ -176,18 +168,18 @@ func rowOf(ns *survey.Namespace) *namespaceRow {
 	return row
 }
 
-// widen adds what takes another look at the first process.
+// widen adds what takes another look at the first process, or at one that holds
+// the namespace.
 func (row *namespaceRow) widen() {
 	const proc = host.Proc("/proc")
-	if row.PID == nil {
-		return
+	if row.PID != nil {
+		if started, err := proc.Started(*row.PID); err == nil {
+			row.Started = &started
+		}
 	}
-	if started, err := proc.Started(*row.PID); err == nil {
-		row.Started = &started
-	}
-	cgroup, err := proc.Cgroup(*row.PID)
+	cgroup, err := proc.Cgroup(row.belongsTo())
 	if err != nil {
-		return
+		return // there is no such process any more
 	}
 	if cgroup.Container != "" {
 		row.Container = &cgroup.Container
@@ -195,6 +187,20 @@ func (row *namespaceRow) widen() {
 	if cgroup.Unit != "" {
 		row.Unit = &cgroup.Unit
 	}
+}
+
+// belongsTo returns the first process, or else one that holds the namespace, 0 if
+// there is none.
+func (row *namespaceRow) belongsTo() int {
+	if row.PID != nil {
+		return *row.PID
+	}
+	for _, holder := range row.Holders {
+		if holder.PID != 0 {
+			return holder.PID
+		}
+	}
+	return 0
 }
 
 func writeNamespaces(w io.Writer, rows []*namespaceRow, wide bool) error {
@@ -242,7 +248,7 @@ var columns = []struct {
 	{"BYTES", true, true, func(row *namespaceRow, _ string, _ *listing.Names) string { return row.bytes() }},
 	{"AGE", true, true, func(row *namespaceRow, _ string, _ *listing.Names) string { return row.age() }},
 	{"OWNER", false, false, func(row *namespaceRow, _ string, users *listing.Names) string { return row.owner(users) }},
-	{"HELD", false, true, func(row *namespaceRow, _ string, _ *listing.Names) string { return row.heldBy() }},
+	{"HELD", false, true, func(row *namespaceRow, _ string, _ *listing.Names) string { return heldBy(row.Holders) }},
 	{"UNIT", false, true, func(row *namespaceRow, _ string, _ *listing.Names) string { return row.unit() }},
 	{"PID", true, false, func(row *namespaceRow, _ string, _ *listing.Names) string { return number(row.PID) }},
 	{"COMMAND", false, false, func(row *namespaceRow, _ string, _ *listing.Names) string { return row.command() }},
@@ -290,41 +296,6 @@ func (row *namespaceRow) unit() string {
 	return "-"
 }
 
-// holdings are what ls calls holders.
-var holdings = []struct {
-	kind      host.HolderKind
-	one, many string
-}{
-	{host.HeldByDescriptor, "fd", "fds"},
-	{host.HeldByMount, "mount", "mounts"},
-	{host.HeldByAttachment, "attachment", "attachments"},
-	{host.HeldByTable, "sysvipc", "sysvipc"},
-	{host.HeldByContext, "context", "contexts"},
-	{host.HeldUnseen, "unseen", "unseen"},
-}
-
-// heldBy says what keeps the namespace, besides threads: 2 fds, mount.
-func (row *namespaceRow) heldBy() string {
-	counts := map[host.HolderKind]int{}
-	for _, holder := range row.Holders {
-		counts[holder.Kind]++
-	}
-	var words []string
-	for _, h := range holdings {
-		switch n := counts[h.kind]; n {
-		case 0:
-		case 1:
-			words = append(words, h.one)
-		default:
-			words = append(words, counted(n, h.one, h.many))
-		}
-	}
-	if len(words) == 0 {
-		return "-"
-	}
-	return strings.Join(words, ", ")
-}
-
 func (row *namespaceRow) command() string {
 	switch {
 	case row.State != registry.Alive:
@@ -332,7 +303,7 @@ func (row *namespaceRow) command() string {
 	case row.Command != nil:
 		return oneline.Of(*row.Command)
 	case row.Name == nil && row.PID == nil && len(row.Holders) > 0:
-		return "(" + row.heldBy() + ")"
+		return "(" + heldBy(row.Holders) + ")"
 	}
 	return "-"
 }

@@ -175,6 +175,7 @@ var commands = map[string]func() *cobra.Command{
 	"inspect":             newInspect,
 	"doctor":              newDoctor,
 	"gc":                  newGc,
+	"top":                 newTop,
 	"pids":                newPids,
 	"metrics":             newMetrics,
 	"identify":            newIdentify,

@@ -1,0 +1,41 @@
+//go:build linux
+
+// Package top shows what happens in the IPC namespaces of the machine: the
+// namespaces, the objects of one and its processes, look after look.
+package top
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	tea "charm.land/bubbletea/v2"
+	"github.com/charmbracelet/colorprofile"
+	"github.com/ipcns/ipcns/registry"
+)
+
+// framesPerSecond is how often the screen may be drawn: soon enough after a key,
+// and a wake-up each.
+const framesPerSecond = 20
+
+// Run shows the namespaces on the terminal of standard output until the user has
+// seen enough or the context ends, and leaves the terminal as it was. A namespace
+// that is not empty is the key of the only one that is shown.
+func Run(ctx context.Context, names *registry.Registry, namespace string, interval time.Duration) error {
+	l := looker{names: names}
+	program := tea.NewProgram(newModel(l.look, interval, namespace),
+		tea.WithContext(ctx),
+		tea.WithoutSignalHandler(), // the context ends with signals
+		tea.WithFPS(framesPerSecond),
+		tea.WithColorProfile(colorprofile.ASCII), // there are no colours
+	)
+	_, err := program.Run()
+	if errors.Is(err, tea.ErrProgramKilled) && ctx.Err() != nil {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("cannot show this on the terminal: %w; try --once", err)
+	}
+	return nil
+}

@@ -7,7 +7,7 @@ import (
 	"github.com/ipcns/ipcns/kernel"
 )
 
-// Contents is what is in a namespace, with its limits.
+// Contents is what is in a namespace, with its limits if those were asked for.
 type Contents struct {
 	Queues   []MessageQueue      `json:"message_queues"`
 	Sets     []SemaphoreSet      `json:"semaphore_sets"`
@@ -17,9 +17,21 @@ type Contents struct {
 	Limits   ipc.Limits          `json:"limits"`
 }
 
-// ContentsOf reads what is in a namespace. Values are read if that is asked for,
-// which takes a call for each fact of each semaphore.
+// ContentsOf reads what is in a namespace, and its limits. Values are read if that
+// is asked for, which takes a call for each fact of each semaphore.
 func ContentsOf(system ipc.System, values bool) (*Contents, error) {
+	c, err := ObjectsOf(system, values)
+	if err != nil {
+		return nil, err
+	}
+	c.Limits, err = system.Limits()
+	return c, err
+}
+
+// ObjectsOf is ContentsOf without the limits. The kernel finds their files the more
+// slowly the more namespaces there are, which all have such files in one place: of a
+// thousand, that takes longer than all else.
+func ObjectsOf(system ipc.System, values bool) (*Contents, error) {
 	var c Contents
 	var err error
 	if c.Queues, err = MessageQueues(system); err != nil {
@@ -29,9 +41,6 @@ func ContentsOf(system ipc.System, values bool) (*Contents, error) {
 		return nil, err
 	}
 	if c.Segments, err = Segments(system); err != nil {
-		return nil, err
-	}
-	if c.Limits, err = system.Limits(); err != nil {
 		return nil, err
 	}
 	if mqueues, err := lookAtMqueues(system); err == nil { // else they may not be seen

@@ -64,7 +64,7 @@ processes that concerns. Root sees all.`, metrics.QueuesTold, metrics.Path),
 
 func lookForMetrics() (metrics.Look, error) {
 	begun := time.Now()
-	s, err := survey.Take(run.Names(), survey.Options{Contents: true, Processes: true})
+	s, err := survey.Take(run.Names(), survey.Options{Contents: true, Limits: true, Processes: true})
 	return metrics.Look{Survey: s, Took: time.Since(begun)}, err
 }
 

@@ -93,7 +93,11 @@ func (l looker) lookAround(ns *Namespace) (err error) {
 	if ns.Counts, ns.Sizes, err = countObjects(kernel.System{}, ns.found.Mqueues); err != nil || !l.options.Contents {
 		return err
 	}
-	if ns.Contents, err = host.ContentsOf(kernel.System{}, l.options.Values); err != nil {
+	read := host.ObjectsOf
+	if l.options.Limits {
+		read = host.ContentsOf
+	}
+	if ns.Contents, err = read(kernel.System{}, l.options.Values); err != nil {
 		return err
 	}
 	ns.Counts = countsOfContents(ns.Contents)

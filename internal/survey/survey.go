@@ -25,6 +25,7 @@ import (
 type Options struct {
 	Contents  bool // the objects, and not only how many there are
 	Values    bool // and those of semaphores
+	Limits    bool // and those of the namespace
 	Processes bool // what processes use, and wait for; and the objects
 }
 

@@ -178,6 +178,7 @@ var commands = map[string]func() *cobra.Command{
 	"top":                 newTop,
 	"pids":                newPids,
 	"metrics":             newMetrics,
+	"ps":                  newPs,
 	"identify":            newIdentify,
 	"wait":                newWait,
 	"ipcs":                newIpcs,

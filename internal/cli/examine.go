@@ -29,9 +29,24 @@ func examine(cmd *cobra.Command, t *target, f func(system ipc.System, look docto
 		if ns.Contents, err = host.ContentsOf(system, true); err != nil {
 			return err
 		}
+		if err := asOutside(cmd, ns.Processes); err != nil {
+			return err
+		}
 		s.Namespaces = []*survey.Namespace{ns}
 		return f(system, lookOf(s, func(*survey.Namespace) string { return t.reference }), ns)
 	})
+}
+
+// asOutside gives processes their users as they are where the command was started.
+func asOutside(cmd *cobra.Command, processes []host.Process) error {
+	names, err := users(cmd)
+	if err != nil || names.UID == nil {
+		return err
+	}
+	for i := range processes {
+		processes[i].UID = names.UID(processes[i].UID)
+	}
+	return nil
 }
 
 // surveyHere looks at the processes of the machine, and returns the namespace
@@ -74,22 +89,31 @@ func examineAll() (look doctor.Look, closed []string, err error) {
 	if err != nil {
 		return look, nil, err
 	}
-	current, err := run.Names().Current()
+	reference, err := references()
 	if err != nil {
 		return look, nil, err
 	}
-	own, err := ipcns.Current()
-	if err != nil {
-		return look, nil, err
-	}
-	defer own.Close()
-	reference := func(ns *survey.Namespace) string { return referenceOf(ns, current, own.Inode()) }
 	for _, ns := range s.Namespaces {
 		if ns.State == registry.Alive && ns.Contents == nil {
 			closed = append(closed, reference(ns))
 		}
 	}
 	return lookOf(s, reference), closed, nil
+}
+
+// references returns a function that returns what names a namespace to commands.
+func references() (func(*survey.Namespace) string, error) {
+	current, err := run.Names().Current()
+	if err != nil {
+		return nil, err
+	}
+	own, err := ipcns.Current()
+	if err != nil {
+		return nil, err
+	}
+	defer own.Close()
+	inode := own.Inode()
+	return func(ns *survey.Namespace) string { return referenceOf(ns, current, inode) }, nil
 }
 
 // referenceOf returns what names a namespace to a command of a process that is in

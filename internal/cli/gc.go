@@ -123,7 +123,7 @@ func (c *collection) collect(system ipc.System, look doctor.Look, ns *survey.Nam
 			continue
 		}
 		if !c.dryRun {
-			still, err := c.remove(system, look, ns, orphan)
+			still, err := c.remove(system, &look, &ns, orphan)
 			if err != nil {
 				failures = append(failures, fmt.Errorf("cannot remove %s: %w", orphan.Object(), err))
 			}
@@ -137,16 +137,28 @@ func (c *collection) collect(system ipc.System, look doctor.Look, ns *survey.Nam
 }
 
 // remove removes an orphan, if it still is one.
-func (c *collection) remove(system ipc.System, look doctor.Look, ns *survey.Namespace, orphan doctor.Orphan) (still bool, err error) {
-	now := *ns
-	if now.Contents, err = again(system, orphan); err != nil {
+func (c *collection) remove(system ipc.System, look *doctor.Look, ns **survey.Namespace, orphan doctor.Orphan) (still bool, err error) {
+	const recent = time.Second
+	if time.Since(look.Taken) > recent { // somebody may have come to wait for it
+		if look.Survey, *ns, err = surveyHere(); err != nil {
+			return false, err
+		}
+	}
+	now := **ns
+	if now.Contents, err = again(system, orphan); err != nil || now.Contents == nil {
 		return false, err
 	}
-	if now.Contents == nil || len(look.Orphans(&now)) == 0 || !c.wants(look.Orphans(&now)[0]) {
+	if orphans := look.Orphans(&now); len(orphans) == 0 || !c.wants(orphans[0]) || changed(orphan, orphans[0]) {
 		return false, nil
 	}
 	remove := map[string]func(int) error{"queue": system.MsgctlRmid, "sem": system.SemctlRmid, "shm": system.ShmctlRmid}[orphan.Kind]
 	return true, remove(orphan.ID)
+}
+
+// changed reports whether somebody has used or changed an orphan between two looks.
+func changed(before, now doctor.Orphan) bool {
+	before.Untouched, now.Untouched = 0, 0
+	return before != now
 }
 
 // again reads one object, whose id stands for its index. Nil: another has got that

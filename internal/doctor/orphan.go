@@ -34,7 +34,8 @@ type Orphan struct {
 	Kind      string // as "ipcns inspect" names it: queue, sem or shm
 	ID        int
 	Perm      ipc.Perm
-	Untouched time.Duration // since somebody has last used or changed it
+	Touched   int64         // when somebody has last used or changed it, in seconds since 1970
+	Untouched time.Duration // how long ago that was
 	What      string        // how large it is
 	Why       string        // what makes it one
 	// Known is the process that may know a queue or set, in words, "" if there is
@@ -52,20 +53,24 @@ func (l Look) Orphans(ns *survey.Namespace) (orphans []Orphan) {
 	for _, q := range ns.Contents.Queues {
 		if why := p.orphanQueue(&q); why != "" {
 			what := fmt.Sprintf("%s, %s", count(q.Qnum, "message"), count(q.Cbytes, "byte"))
-			orphans = append(orphans, Orphan{"queue", q.ID, q.Perm, l.since(max(q.Stime, q.Rtime, q.Ctime)), what, why, p.knownTo(q.Perm)})
+			orphans = append(orphans, p.orphan("queue", q.ID, q.Perm, max(q.Stime, q.Rtime, q.Ctime), what, why, p.knownTo(q.Perm)))
 		}
 	}
 	for _, s := range ns.Contents.Sets {
 		if why := p.orphanSet(&s); why != "" {
-			orphans = append(orphans, Orphan{"sem", s.ID, s.Perm, l.since(max(s.Otime, s.Ctime)), count(s.Nsems, "semaphore"), why, p.knownTo(s.Perm)})
+			orphans = append(orphans, p.orphan("sem", s.ID, s.Perm, max(s.Otime, s.Ctime), count(s.Nsems, "semaphore"), why, p.knownTo(s.Perm)))
 		}
 	}
 	for _, s := range ns.Contents.Segments {
 		if why := p.orphanSegment(&s); why != "" {
-			orphans = append(orphans, Orphan{"shm", s.ID, s.Perm, l.since(max(s.Atime, s.Dtime, s.Ctime)), count(s.Segsz, "byte"), why, ""})
+			orphans = append(orphans, p.orphan("shm", s.ID, s.Perm, max(s.Atime, s.Dtime, s.Ctime), count(s.Segsz, "byte"), why, ""))
 		}
 	}
 	return orphans
+}
+
+func (l Look) orphan(kind string, id int, perm ipc.Perm, touched int64, what, why, known string) Orphan {
+	return Orphan{kind, id, perm, touched, l.since(touched), what, why, known}
 }
 
 // knownTo returns a process that may know an object, in words.

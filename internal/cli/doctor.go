@@ -79,6 +79,10 @@ if it cannot look.`,
 			if len(args) > 0 {
 				t.reference = args[0]
 			}
+			if look, stale := examineStale(t.reference); stale {
+				d.Findings = look.Findings()
+				return doctorFailed(d.tell(cmd, asJSON))
+			}
 			return doctorFailed(examine(cmd, &t, func(_ ipc.System, look doctor.Look, _ *survey.Namespace) error {
 				d.Findings, d.Unseen = look.Findings(), look.Unseen
 				return d.tell(cmd, asJSON)

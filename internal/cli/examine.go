@@ -77,6 +77,23 @@ func surveyHere() (*survey.Survey, *survey.Namespace, error) {
 	return s, ns, nil
 }
 
+// examineStale returns what there is of a name whose namespace has ended.
+func examineStale(reference string) (look doctor.Look, stale bool) {
+	if !isName(reference) {
+		return look, false
+	}
+	names, full, err := resolve(reference)
+	if err != nil {
+		return look, false // for what is wrong there are words elsewhere
+	}
+	named, err := names.Find(full)
+	if err != nil || named.State != registry.Stale {
+		return look, false
+	}
+	s := &survey.Survey{Namespaces: []*survey.Namespace{{Name: &full, State: named.State}}}
+	return lookOf(s, func(*survey.Namespace) string { return reference }), true
+}
+
 func lookOf(s *survey.Survey, reference func(*survey.Namespace) string) doctor.Look {
 	const proc = host.Proc("/proc")
 	return doctor.Look{Survey: s, Reference: reference, There: proc.There, Threads: proc.Threads}

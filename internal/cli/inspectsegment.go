@@ -109,7 +109,7 @@ func (a *segmentAccount) detail(w io.Writer) error {
 		}
 	}
 	if len(a.Attached) == 0 && a.segment.Nattch > 0 {
-		_, err := fmt.Fprintln(w, "\nby processes that this user may not look at; root sees more")
+		_, err := fmt.Fprintln(w, "\nby processes that are not known here")
 		return err
 	}
 	return nil

@@ -135,7 +135,7 @@ func TestFindings(t *testing.T) {
 		"every user may send":        {web(host.Contents{Mqueues: []ipc.MqueueStat{{Name: "/q", Mode: 0o622, Unreadable: true}}}), []string{"note world-writable mq:/q ipcns exec web -- chmod o-w /dev/mqueue/q: its mode is 0622"}},
 		"it was removed":             {web(segment(ipc.ShmidDS{Perm: ipc.Perm{Mode: 0o666 | ipc.ShmDest}, Cpid: 99, Nattch: 2}), host.Process{PID: 10, Command: "holder", Attached: []host.Attachment{{Namespace: inode, ID: 2}}}, host.Process{PID: 11, Attached: []host.Attachment{{Namespace: 5, ID: 2}}}), []string{"note world-writable shm:2 ipcns shm set id:2 mode=0664 -n web: ", "note removed-but-held shm:2 kill 10: its 4096 bytes stay until the last process has detached it: attached by process 10 (holder)"}},
 		"by whom is not known":       {web(segment(ipc.ShmidDS{Perm: ipc.Perm{Mode: ipc.ShmDest}, Cpid: 99, Nattch: 2})), []string{"note removed-but-held shm:2 ipcns inspect web shm:2: it is attached 2 times"}},
-		"two users have one key":     {web(host.Contents{Queues: []host.MessageQueue{queue(3, ipc.MsqidDS{Perm: ipc.Perm{Key: 5, CUID: 1}, Ctime: taken})}, Segments: []host.Segment{{ID: 2, ShmidDS: ipc.ShmidDS{Perm: ipc.Perm{Key: 5, CUID: 2}, Cpid: 10}}}}), []string{"note key-collision shm:2 ipcns inspect web shm:2: user id 2 has made it with the key 0x00000005, and user id 1 has made queue:3 with the same key"}},
+		"two users have one key":     {web(host.Contents{Queues: []host.MessageQueue{queue(3, ipc.MsqidDS{Perm: ipc.Perm{Key: 5, CUID: 1}, Ctime: taken})}, Segments: []host.Segment{{ID: 2, ShmidDS: ipc.ShmidDS{Perm: ipc.Perm{Key: 5, CUID: 2}, Cpid: 10}}}}), []string{"note key-collision shm:2 ipcns inspect web shm:2: user id 2 has made it with the key 0x00000005 (a small number, as people choose), and user id 1 has made queue:3 with the same key"}},
 		"one user has one key twice": {web(host.Contents{Queues: []host.MessageQueue{queue(3, ipc.MsqidDS{Perm: keyed, Ctime: taken})}, Segments: []host.Segment{{ID: 2, ShmidDS: ipc.ShmidDS{Perm: keyed, Cpid: 10}}}}), nil},
 		"its namespace has ended":    {&survey.Namespace{Name: new(string), State: registry.Stale}, []string{"warning stale-name  ipcns prune: the namespace of this name has ended"}},
 		"nobody may look into it":    {&survey.Namespace{State: registry.Alive}, nil},
@@ -208,9 +208,22 @@ func TestKeysInOtherNamespaces(t *testing.T) {
 	self.Name = nil
 	compare(t, lookAt(self, segments(1, 65, 5, 6, 7, 8, 10)).Findings(),
 		[]string{"note key-collision shm:0 ipcns inspect web shm:0: its key, and others of this namespace (0x00000005, 0x00000006, 0x00000007 and 1 more) are in self too"})
-	compare(t, lookAt(self, segments(2, 64, 9)).Findings(), []string{"note key-collision shm:0 ipcns inspect web shm:0: its key 0x00000009 is in self too"})
+	compare(t, lookAt(self, segments(2, 64, 9)).Findings(), []string{"note key-collision shm:0 ipcns inspect web shm:0: its key 0x00000009 (a small number, as people choose) is in self too"})
 	compare(t, lookAt(self, segments(1, 64, 9)).Findings(), nil)
 	compare(t, lookAt(self, segments(2, 65, 0)).Findings(), nil)
+}
+
+// PostgreSQL 12 at port 5432 has made segments with the keys 5432001 and, where that
+// was taken, 5432002; at port 80 it may not listen.
+func TestKeysOfHabit(t *testing.T) {
+	for key, want := range map[ipc.Key]string{
+		5432001: " (as PostgreSQL at port 5432 chooses) is", 5433002: " (as PostgreSQL at port 5433 chooses) is",
+		5432000: " is", 80001: " is", 0x7fffffff: " is", -1: " is", 42: " (a small number, as people choose) is",
+	} {
+		one, other := web(segment(ipc.ShmidDS{Perm: ipc.Perm{Key: key}, Cpid: 10})), web(segment(ipc.ShmidDS{Perm: ipc.Perm{Key: key, UID: 1}, Cpid: 10}))
+		other.Name = nil
+		compare(t, lookAt(one, other).Findings(), []string{"note key-collision shm:2 ipcns inspect self shm:2: its key " + key.String() + want})
+	}
 }
 
 func TestAnUnseenProcessKeepsAQueueOfOthers(t *testing.T) {

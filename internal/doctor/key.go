@@ -55,7 +55,7 @@ func (ns patient) sharedKeys() (findings []Finding) {
 		if other.perm.CUID != k.perm.CUID {
 			findings = append(findings, Finding{KeyCollision, Note, ns.reference, k.object(),
 				fmt.Sprintf("user id %d has made it with the key %s, and user id %d has made %s with the same key: these may be two programs that get in each other's way",
-					k.perm.CUID, k.perm.Key, other.perm.CUID, other.object()), ns.inspect(k.object())})
+					k.perm.CUID, k.perm.Key.String()+habit(k.perm.Key), other.perm.CUID, other.object()), ns.inspect(k.object())})
 		}
 	}
 	return findings
@@ -97,6 +97,20 @@ func (l Look) keysElsewhere() (findings []Finding) {
 	return findings
 }
 
+// habit tells whose habit it is to choose such a key, if that is known, in
+// parentheses: keys that every instance of a program chooses in the same way.
+func habit(key ipc.Key) string {
+	const perPort, firstPort = 1000, 1024 // of PostgreSQL before version 13, which counts on from port*1000+1
+	number := uint32(key)
+	switch port := number / perPort; {
+	case port >= firstPort && port < 1<<16 && number%perPort > 0 && number%perPort < 100:
+		return fmt.Sprintf(" (as PostgreSQL at port %d chooses)", port)
+	case number < 1<<16:
+		return " (a small number, as people choose)"
+	}
+	return ""
+}
+
 func keysInWords(objects []keyed) string {
 	const enough = 3
 	var keys []string
@@ -105,7 +119,7 @@ func keysInWords(objects []keyed) string {
 	}
 	switch more := len(objects) - enough; {
 	case len(objects) == 1:
-		return "its key " + keys[0] + " is"
+		return "its key " + keys[0] + habit(objects[0].perm.Key) + " is"
 	case more > 0:
 		return fmt.Sprintf("its key, and others of this namespace (%s and %d more) are", strings.Join(keys, ", "), more)
 	}

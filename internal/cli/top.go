@@ -11,7 +11,7 @@ import (
 
 	"github.com/ipcns/ipcns/internal/run"
 	"github.com/ipcns/ipcns/internal/top"
-	"github.com/ipcns/ipcns/registry"
+	"github.com/ipcns/ipcns/ipc"
 	"github.com/spf13/cobra"
 	"golang.org/x/sys/unix"
 )
@@ -48,14 +48,18 @@ that top does can be seen by the programs that it looks at.
 			namespace := ""
 			if len(args) > 0 {
 				var err error
-				if namespace, err = keyOfReference(args[0]); err != nil {
+				if namespace, err = keyOfReference(cmd, args[0]); err != nil {
 					return err
 				}
+			}
+			names, err := users(cmd)
+			if err != nil {
+				return err
 			}
 			ctx, stop := signal.NotifyContext(context.Background(), unix.SIGINT, unix.SIGTERM, unix.SIGHUP)
 			defer stop()
 			if !once && !asJSON && showsScreens() {
-				return top.Run(ctx, run.Names(), namespace, interval)
+				return top.Run(ctx, run.Names(), names, namespace, interval)
 			}
 			if !cmd.Flags().Changed("delay") {
 				interval = 0
@@ -70,7 +74,7 @@ that top does can be seen by the programs that it looks at.
 			if !once {
 				fmt.Fprintln(cmd.ErrOrStderr(), "ipcns: this is one look, since standard output is no terminal with a cursor; two that are compared: ipcns top --once -d 2")
 			}
-			return report.Write(cmd.OutOrStdout(), terminalWidth())
+			return report.Write(cmd.OutOrStdout(), names, terminalWidth())
 		},
 		ValidArgsFunction: completeReferences,
 	}
@@ -96,21 +100,24 @@ func showsScreens() bool {
 	return err == nil && kind != "" && kind != "dumb"
 }
 
-// keyOfReference returns what the namespace of a reference is called in what top
-// shows: a full name, ipc:[INODE], or pid:NUMBER of a server.
-func keyOfReference(reference string) (string, error) {
+// keyOfReference returns what top calls the namespace of a reference. Where only a
+// program in the namespace may look into it, the command starts again as one.
+func keyOfReference(cmd *cobra.Command, reference string) (string, error) {
+	inside, err := cmd.Flags().GetBool(insideFlag)
+	if err != nil || inside || reference == "self" {
+		return top.Self, err
+	}
+	enter := func(ipc.System) error { return nil }
+	if err := (&target{reference}).do(cmd, enter); err != nil {
+		return "", err
+	}
 	ns, err := look(reference)
 	if err != nil {
 		return "", err
 	}
 	defer ns.Close()
-	switch {
-	case ns.named.Name != "":
+	if ns.named.Name != "" {
 		return ns.named.Name, nil
-	case ns.Namespace != nil:
-		return fmt.Sprintf("ipc:[%d]", ns.Inode()), nil
-	case ns.named.Engine == registry.Userspace:
-		return fmt.Sprintf("pid:%d", ns.named.Holder.PID), nil
 	}
-	return "", fmt.Errorf("cannot look at %s", reference)
+	return fmt.Sprintf("ipc:[%d]", ns.Inode()), nil
 }

@@ -27,6 +27,7 @@ type history map[string]*past
 
 // A past is what was seen of one namespace.
 type past struct {
+	id       *uint64        // the kernel's, since another may come to its key
 	contents *host.Contents // of the last look at it that was compared
 	taken    time.Time
 	queued   int64
@@ -38,21 +39,31 @@ type past struct {
 // A track is what was seen of one object.
 type track struct {
 	trace trace
-	rate  *float64 // messages a second, nil before the second look
+	rate  *float64 // of its level, nil before the second look
 	used  uint16   // a bit for each comparison, the last is the lowest
 	looks int      // comparisons, up to looksKept
 }
 
 // A trace is what changes when an object is used.
 type trace struct {
-	queued int64    // messages
+	level  *int64   // messages in a queue, or the sum of a set's values; nil if it is not known
 	facts  [5]int64 // times, sizes and processes
-	values string   // of semaphores, if they were read
+	values string   // of semaphores, and who waits, if they were read
 }
 
 // differs reports whether the object was used between two traces.
 func (t trace) differs(before trace) bool {
-	return t.queued != before.queued || t.facts != before.facts || t.values != "" && before.values != "" && t.values != before.values
+	change := t.change(before)
+	return change != nil && *change != 0 || t.facts != before.facts || t.values != "" && before.values != "" && t.values != before.values
+}
+
+// change is that of the level, nil if it is not known.
+func (t trace) change(before trace) *int64 {
+	if t.level == nil || before.level == nil {
+		return nil
+	}
+	change := *t.level - *before.level
+	return &change
 }
 
 // add takes a look into the history. Namespaces that are gone are forgotten; one
@@ -66,8 +77,8 @@ func (h history) add(s *survey.Survey) {
 			continue
 		}
 		before := h[key]
-		if before == nil {
-			h[key] = firstLook(ns.Contents, s.Taken)
+		if before == nil || differ(before.id, ns.ID) {
+			h[key] = firstLook(ns, s.Taken)
 		} else if before.contents != ns.Contents && s.Taken.Sub(before.taken) >= apart {
 			h[key] = before.next(ns.Contents, s.Taken)
 		}
@@ -79,8 +90,13 @@ func (h history) add(s *survey.Survey) {
 	}
 }
 
-func firstLook(c *host.Contents, taken time.Time) *past {
-	p := &past{contents: c, taken: taken, queued: queuedIn(c), objects: map[string]*track{}}
+// differ reports whether two of the kernel's ids, as far as they are known, are of
+// different namespaces.
+func differ(a, b *uint64) bool { return a != nil && b != nil && *a != *b }
+
+func firstLook(ns *survey.Namespace, taken time.Time) *past {
+	c := ns.Contents
+	p := &past{id: ns.ID, contents: c, taken: taken, queued: queuedIn(c), objects: map[string]*track{}}
 	for key, t := range tracesOf(c) {
 		p.objects[key] = &track{trace: t}
 	}
@@ -90,8 +106,9 @@ func firstLook(c *host.Contents, taken time.Time) *past {
 // next compares a look with the one before.
 func (p *past) next(c *host.Contents, taken time.Time) *past {
 	seconds := taken.Sub(p.taken).Seconds()
-	now := &past{contents: c, taken: taken, queued: queuedIn(c), objects: map[string]*track{}, used: new(int)}
-	now.rate = rate(now.queued-p.queued, seconds)
+	now := &past{id: p.id, contents: c, taken: taken, queued: queuedIn(c), objects: map[string]*track{}, used: new(int)}
+	queued := now.queued - p.queued
+	now.rate = rate(&queued, seconds)
 	for key, t := range tracesOf(c) {
 		before := p.objects[key]
 		if before == nil {
@@ -103,13 +120,16 @@ func (p *past) next(c *host.Contents, taken time.Time) *past {
 			used |= 1
 			*now.used++
 		}
-		now.objects[key] = &track{t, rate(t.queued-before.trace.queued, seconds), used & (1<<looksKept - 1), min(before.looks+1, looksKept)}
+		now.objects[key] = &track{t, rate(t.change(before.trace), seconds), used & (1<<looksKept - 1), min(before.looks+1, looksKept)}
 	}
 	return now
 }
 
-func rate(change int64, seconds float64) *float64 {
-	r := float64(change) / seconds
+func rate(change *int64, seconds float64) *float64 {
+	if change == nil {
+		return nil
+	}
+	r := float64(*change) / seconds
 	return &r
 }
 
@@ -137,12 +157,13 @@ func queuedIn(c *host.Contents) (messages int64) {
 func tracesOf(c *host.Contents) map[string]trace {
 	traces := make(map[string]trace, len(c.Queues)+len(c.Sets)+len(c.Segments)+len(c.Mqueues))
 	for _, q := range c.Queues {
-		traces[queueKey(q.ID)] = trace{queued: int64(q.Qnum), facts: [...]int64{q.Stime, q.Rtime, int64(q.Cbytes), int64(q.Lspid), int64(q.Lrpid)}}
+		messages := int64(q.Qnum)
+		traces[queueKey(q.ID)] = trace{level: &messages, facts: [...]int64{q.Stime, q.Rtime, int64(q.Cbytes), int64(q.Lspid), int64(q.Lrpid)}}
 	}
 	for _, s := range c.Sets {
 		t := trace{facts: [...]int64{s.Otime, s.Ctime, 0, 0, 0}}
 		if values, read := c.Values[s.ID]; read {
-			t.values = fmt.Sprint(values)
+			t.level, t.values = sumOf(values), fmt.Sprint(values)
 		}
 		traces[setKey(s.ID)] = t
 	}
@@ -150,9 +171,21 @@ func tracesOf(c *host.Contents) map[string]trace {
 		traces[segmentKey(s.ID)] = trace{facts: [...]int64{s.Atime, s.Dtime, int64(s.Lpid), int64(s.Nattch), 0}}
 	}
 	for _, q := range c.Mqueues {
-		traces[mqueueKey(q.Name)] = trace{queued: q.Attr.Curmsgs}
+		t := trace{}
+		if !q.Unreadable {
+			t.level = &q.Attr.Curmsgs
+		}
+		traces[mqueueKey(q.Name)] = t
 	}
 	return traces
+}
+
+func sumOf(values []host.Semaphore) *int64 {
+	var sum int64
+	for _, semaphore := range values {
+		sum += int64(semaphore.Value)
+	}
+	return &sum
 }
 
 // The keys of objects are what they are called elsewhere on the command line.

@@ -9,14 +9,14 @@ const aboutColumns = `
 The kernel counts no messages and no operations. These figures are from looks one after the other:
 
   QUEUED  messages in the queues, System V and POSIX
-  +/s     by how much QUEUED has changed since the look before, per second: messages that came and went in between are not seen
+  +/s     by how much QUEUED has changed since the look before, per second, or the sum of the values of a semaphore set: what came and went in between is not seen
   USED    objects of the namespace that were used since the look before
   ACTIVE  in how many of the last looks, of ten at most, the object had been used
   LAST    since the last send, receive, semop, attach or detach; the kernel does not tell it of POSIX message queues
 
 An object was used if a time, a size, a value or a process that the kernel tells of it has changed. Times are whole seconds, so one of two uses within the same second may not be seen. MSG, SEM, SHM and MQ are how many there are: message queues, semaphore sets, segments and POSIX message queues; of a process, SHM and MQ are how many it has attached and open.
 
-Where there are many processes it takes long to search for them and for namespaces. That is done only so often that it takes 1 % of a core; the top line says when it was. What is on the screen is looked at each time.
+Where there are many processes it takes long to search for them and for namespaces. That is done only so often that it takes half a percent of a core; the top line says when it was. What is on the screen is looked at each time.
 `
 
 // aboutKeys is what ? shows before that.

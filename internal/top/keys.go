@@ -186,10 +186,11 @@ func (m *model) open() tea.Cmd {
 	if len(m.sheet.rows) == 0 || p.view == processes {
 		return nil
 	}
-	inside := &place{view: processes, namespace: p.namespace, object: m.sheet.rows[p.line].key}
+	inside := &place{view: processes, namespace: p.namespace, id: p.id, object: m.sheet.rows[p.line].key}
 	if p.view == namespaces {
 		inside = &place{view: objects, namespace: m.sheet.rows[p.line].key}
 		m.one = m.all // what is known of it already
+		inside.meet(m.one)
 	}
 	m.places = append(m.places, inside)
 	return m.arrived()
@@ -222,7 +223,7 @@ func (m *model) turn() tea.Cmd {
 	case p.object != "":
 		return m.back()
 	}
-	turned := &place{view: objects, namespace: p.namespace}
+	turned := &place{view: objects, namespace: p.namespace, id: p.id}
 	if p.view == objects {
 		turned.view = processes
 	}

@@ -3,10 +3,14 @@
 package top
 
 import (
+	"os"
+	"slices"
 	"time"
 
 	"github.com/ipcns/ipcns/host"
+	"github.com/ipcns/ipcns/internal/server"
 	"github.com/ipcns/ipcns/internal/survey"
+	"github.com/ipcns/ipcns/kernel"
 	"github.com/ipcns/ipcns/registry"
 	"golang.org/x/sys/unix"
 )
@@ -14,17 +18,26 @@ import (
 // A Look is what one look has found.
 type Look struct {
 	*survey.Survey
-	Searched time.Time      // when it was last searched for namespaces and processes
-	Commands map[int]string // of the processes with the lowest ids, and all in a namespace of interest
-	Current  string         // the name that this process is in
+	Searched time.Time         // when it was last searched for namespaces and processes
+	Commands map[int]string    // of the processes with the lowest ids, and all in a namespace of interest
+	Current  string            // the name that this process is in
+	Here     *survey.Namespace // the namespace that this process is in, if that is of interest
 }
+
+// Self is the key of the namespace that this process is in.
+const Self = "self"
 
 // find returns the namespace with that key, nil if it is not there.
 func (l *Look) find(key string) *survey.Namespace {
-	for _, ns := range l.Namespaces {
-		if keyOf(ns) == key {
-			return ns
-		}
+	if key == Self {
+		return l.Here
+	}
+	return l.first(func(ns *survey.Namespace) bool { return keyOf(ns) == key })
+}
+
+func (l *Look) first(is func(*survey.Namespace) bool) *survey.Namespace {
+	if i := slices.IndexFunc(l.Namespaces, is); i >= 0 {
+		return l.Namespaces[i]
 	}
 	return nil
 }
@@ -32,14 +45,15 @@ func (l *Look) find(key string) *survey.Namespace {
 // A question is what a look is for.
 type question struct {
 	namespace string          // the key of the only one of interest, "" for all
-	processes bool            // of that namespace, and not its objects
+	objects   bool            // of that namespace, with the values of semaphores
+	processes bool            // of that namespace
 	screen    map[string]bool // the keys of those on the screen, of all
 	search    bool            // even if the last search was a moment ago
 }
 
 // share is how many times longer than its processor time a search for namespaces
 // and processes is not repeated: it takes one part in so many of a core.
-const share = 100
+const share = 200
 
 // A looker answers questions, one at a time. A search costs the more the more
 // processes there are. Between searches it looks only into what is on the screen.
@@ -57,17 +71,17 @@ func (l *looker) look(q question) (*Look, error) {
 			return l.last, err
 		}
 	}
-	if q.processes {
+	if q.namespace != "" && !q.objects {
 		return l.last, nil
 	}
-	s, err := l.last.Again(survey.Options{Contents: true, Values: q.namespace != ""}, func(ns *survey.Namespace) bool {
-		return keyOf(ns) == q.namespace || q.namespace == "" && q.screen[keyOf(ns)]
+	s, err := l.last.Again(survey.Options{Contents: true, Values: q.objects}, func(ns *survey.Namespace) bool {
+		return q.objects && ns == l.last.find(q.namespace) || q.namespace == "" && q.screen[keyOf(ns)]
 	})
 	if err != nil {
 		return nil, err
 	}
-	l.last = &Look{s, l.last.Searched, commandsIn(s, l.last.Commands, q), l.last.Current}
-	return l.last, nil
+	err = l.found(q, &Look{Survey: s, Searched: l.last.Searched, Current: l.last.Current})
+	return l.last, err
 }
 
 // mustSearch reports whether what is known from the last search does not do.
@@ -75,11 +89,10 @@ func (l *looker) mustSearch(q question) bool {
 	switch {
 	case l.last == nil || q.search || q.processes && !l.processes:
 		return true
-	case q.namespace != "" && l.last.find(q.namespace) == nil:
-		return true // it may be there again
+	case q.objects && !q.processes && l.last.find(q.namespace) != nil:
+		return false // its objects are looked at each time
 	}
-	objects := q.namespace != "" && !q.processes
-	return !objects && time.Now().After(l.resume)
+	return time.Now().After(l.resume)
 }
 
 // search looks for namespaces and what is in them, and for what processes do with
@@ -94,30 +107,65 @@ func (l *looker) search(q question) error {
 	if err != nil {
 		return err
 	}
-	var commands map[int]string
-	if l.last != nil {
-		commands = l.last.Commands
-	}
-	l.last, l.processes = &Look{s, s.Taken, commandsIn(s, commands, q), current}, q.processes
+	l.processes = q.processes
+	err = l.found(q, &Look{Survey: s, Searched: s.Taken, Current: current})
 	l.resume = time.Now().Add(share * (processorTime() - began))
+	return err
+}
+
+// found completes a look, which is the last then.
+func (l *looker) found(q question, look *Look) (err error) {
+	if q.namespace == Self {
+		if look.Here, err = here(look, q); err != nil {
+			return err
+		}
+	}
+	known := map[int]string{}
+	if l.last != nil {
+		known = l.last.Commands
+	}
+	look.Commands = commandsIn(look, known, q)
+	l.last = look
 	return nil
+}
+
+// here returns the namespace that this process is in, nil if it is not known. One
+// that has a server is looked into as a program in it does.
+func here(look *Look, q question) (*survey.Namespace, error) {
+	pid, number, within := server.Within()
+	if !within {
+		inode, err := host.Proc("/proc").Inode(os.Getpid())
+		return look.first(func(ns *survey.Namespace) bool { return ns.Inode == inode }), err
+	}
+	here := look.first(func(ns *survey.Namespace) bool { return number == 0 && ns.Server == pid })
+	if here == nil { // within another, which tells nothing of it
+		here = &survey.Namespace{State: registry.Alive, Members: []int{os.Getpid()}}
+	}
+	var err error
+	here.Contents, err = host.ObjectsOf(kernel.System{}, q.objects)
+	return here, err
 }
 
 // commandsIn returns the command lines of the processes with the lowest ids, and
 // of all in the namespace of interest. Those on the screen are read again, since a
 // process may run another program.
-func commandsIn(s *survey.Survey, known map[int]string, q question) map[int]string {
+func commandsIn(look *Look, known map[int]string, q question) map[int]string {
 	commands := map[int]string{}
-	for _, ns := range s.Namespaces {
+	read := func(pid int, again bool) {
+		command, is := known[pid]
+		if !is || again {
+			command = host.Proc("/proc").Command(pid)
+		}
+		commands[pid] = command
+	}
+	for _, ns := range look.Namespaces {
+		if len(ns.Members) > 0 {
+			read(ns.Members[0], q.screen[keyOf(ns)])
+		}
+	}
+	if ns := look.find(q.namespace); ns != nil {
 		for _, pid := range ns.Members {
-			command, is := known[pid]
-			if !is || q.screen[keyOf(ns)] {
-				command = host.Proc("/proc").Command(pid)
-			}
-			commands[pid] = command
-			if keyOf(ns) != q.namespace {
-				break
-			}
+			read(pid, false)
 		}
 	}
 	return commands

@@ -18,11 +18,11 @@ const webInode = 4026532001
 
 // machineAt is what the look with that number finds, a second after the one before:
 // in web, a queue grows by two messages a look, and a set is operated on by every
-// other.
-func machineAt(look int, withWeb bool) *Look {
+// other. There is no web if its id is 0.
+func machineAt(look int, webID uint64) *Look {
 	s := &survey.Survey{Taken: began.Add(time.Duration(look) * time.Second), Unseen: 2}
-	if withWeb {
-		s.Namespaces = append(s.Namespaces, web(look))
+	if webID != 0 {
+		s.Namespaces = append(s.Namespaces, web(look, webID))
 	}
 	s.Namespaces = append(s.Namespaces,
 		named("web/db", &survey.Namespace{Inode: 4026532002, Owner: new(uint32), Members: []int{300}, Contents: &host.Contents{}, Counts: counts(0, 0, 0, 0)}),
@@ -48,7 +48,7 @@ func counts(queues, sets, segments, mqueues int) survey.Counts {
 	return survey.Counts{Queues: &queues, Sets: &sets, Segments: &segments, Mqueues: &mqueues}
 }
 
-func web(look int) *survey.Namespace {
+func web(look int, id uint64) *survey.Namespace {
 	now := began.Unix() + int64(look)
 	used := now - int64(look%2) // every other look
 	c := &host.Contents{
@@ -59,10 +59,10 @@ func web(look int) *survey.Namespace {
 		Sets:     []host.SemaphoreSet{{ID: 7, SemidDS: ipc.SemidDS{Perm: ipc.Perm{Key: 0x2c, Mode: 0o600}, Otime: used, Nsems: 3}}, {ID: 8, SemidDS: ipc.SemidDS{Nsems: 1}}},
 		Segments: []host.Segment{{ID: 2, ShmidDS: ipc.ShmidDS{Perm: ipc.Perm{Mode: 0o1600}, Segsz: 65536, Atime: began.Unix() - 300, Cpid: 99, Nattch: 2}}},
 		Mqueues:  []ipc.MqueueStat{{Name: "/jobs", Mode: 0o600, Attr: ipc.MqAttr{Maxmsg: 10, Curmsgs: 4}}, {Name: "/not\nyours", UID: 4242424, Unreadable: true}},
-		Values:   map[int][]host.Semaphore{7: {{Value: 1}, {Value: 0, Ncnt: 1}, {Value: 3, Zcnt: 1}}},
+		Values:   map[int][]host.Semaphore{7: {{Value: 1 + look/2%2}, {Value: 0, Ncnt: 1}, {Value: 3, Zcnt: 1}}},
 	}
 	return named("web", &survey.Namespace{
-		Engine: "kernel", Inode: webInode, Owner: new(uint32), Members: []int{100, 101, 102}, Contents: c, Counts: counts(2, 2, 1, 2),
+		Engine: "kernel", ID: &id, Inode: webInode, Owner: new(uint32), Members: []int{100, 101, 102}, Contents: c, Counts: counts(2, 2, 1, 2),
 		Processes: []host.Process{
 			{PID: 100, Command: "server --jobs 4 --log /var/log/server/of/the/web.log", Attached: []host.Attachment{{Namespace: webInode, ID: 2}}, Open: []host.OpenQueue{{Namespace: webInode, Name: "/jobs"}}},
 			{PID: 101, UID: 4242424, Command: "worker\x1b[31m", Attached: []host.Attachment{{Namespace: webInode, ID: 2}}, Waiting: []host.Wait{

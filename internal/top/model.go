@@ -41,9 +41,10 @@ type model struct {
 // A place is a view with what the user has chosen there.
 type place struct {
 	view      view
-	namespace string // its key, "" in the view of all
-	object    string // its key, if the processes are those that use it
-	sort      int    // a column
+	namespace string  // its key, "" in the view of all
+	id        *uint64 // the kernel's, nil if it is not known yet
+	object    string  // its key, if the processes are those that use it
+	sort      int     // a column
 	reversed  bool
 	filter    string
 	selected  string // the key of a row, "" for the first, whatever that is
@@ -64,12 +65,12 @@ const (
 const columnQueued = 6
 
 // newModel returns a model that shows all namespaces, or the one with that key.
-func newModel(look func(question) (*Look, error), interval time.Duration, namespace string) *model {
+func newModel(look func(question) (*Look, error), users listing.Names, interval time.Duration, namespace string) *model {
 	first := &place{sort: columnQueued}
 	if namespace != "" {
 		first = &place{view: objects, namespace: namespace}
 	}
-	return &model{look: look, interval: interval, history: history{}, places: []*place{first}}
+	return &model{look: look, users: users, interval: interval, history: history{}, places: []*place{first}}
 }
 
 func (m *model) place() *place { return m.places[len(m.places)-1] }
@@ -115,7 +116,7 @@ func (m *model) ask() tea.Cmd {
 		m.again = true
 		return nil
 	}
-	q := question{namespace: m.place().namespace, processes: m.place().view == processes, screen: m.onScreen(), search: m.search}
+	q := question{namespace: m.place().namespace, objects: m.place().view == objects, processes: m.place().view == processes, screen: m.onScreen(), search: m.search}
 	m.asking, m.search = true, false
 	return func() tea.Msg {
 		look, err := m.look(q)
@@ -140,6 +141,7 @@ func (m *model) looked(msg lookMsg) tea.Cmd {
 			m.all = msg.look
 		} else {
 			m.one = msg.look
+			m.place().meet(msg.look)
 		}
 	}
 	if m.again {
@@ -167,12 +169,23 @@ func (m *model) current() *Look {
 	return m.one
 }
 
+// meet takes down which namespace it is that has the key: later, another may.
+func (p *place) meet(l *Look) {
+	if ns := l.find(p.namespace); ns != nil && p.id == nil {
+		p.id = ns.ID
+	}
+}
+
 // namespace returns what is known of the one of the place, nil if that is nothing.
 func (m *model) namespace() *survey.Namespace {
 	if m.one == nil {
 		return nil
 	}
-	return m.one.find(m.place().namespace)
+	ns := m.one.find(m.place().namespace)
+	if ns == nil || differ(ns.ID, m.place().id) {
+		return nil
+	}
+	return ns
 }
 
 // arrange makes the sheet anew, and finds the selected row in it.
@@ -211,7 +224,7 @@ func (m *model) sheetOf(p *place) sheet {
 	case ns == nil:
 		return sheet{}
 	case p.view == objects:
-		return objectsSheet(ns, m.history[p.namespace], m.one.Taken, &m.users)
+		return objectsSheet(ns, m.history[keyOf(ns)], m.one.Taken, &m.users)
 	}
 	return processesSheet(m.one, ns, p.object, &m.users)
 }

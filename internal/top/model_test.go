@@ -16,6 +16,7 @@ import (
 
 	tea "charm.land/bubbletea/v2"
 	"github.com/ipcns/ipcns/internal/leak"
+	"github.com/ipcns/ipcns/internal/listing"
 )
 
 func TestMain(m *testing.M) { leak.Main(m) }
@@ -63,14 +64,14 @@ type user struct {
 	m        *model
 	looks    int
 	asked    question
-	withWeb  bool
+	webID    uint64
 	failure  error
 	finished bool
 }
 
 func newUser(t *testing.T) *user {
-	u := &user{t: t, withWeb: true}
-	u.m = newModel(u.look, time.Second, "")
+	u := &user{t: t, webID: 1}
+	u.m = newModel(u.look, listing.Names{}, time.Second, "")
 	u.run(u.m.Init())
 	return u
 }
@@ -81,7 +82,7 @@ func (u *user) look(q question) (*Look, error) {
 		return nil, u.failure
 	}
 	u.looks++
-	return machineAt(u.looks-1, u.withWeb), nil
+	return machineAt(u.looks-1, u.webID), nil
 }
 
 // run runs a command, unless it is to wait.
@@ -130,8 +131,8 @@ func (u *user) do(line string) {
 			}
 		case "wait":
 			u.update(tickMsg{u.m.ticks})
-		case "web": // ends, if that follows
-			u.withWeb = rest != "ends"
+		case "web":
+			u.webID = map[string]uint64{"ends": 0, "there": 1, "another": 2}[rest]
 		case "looks": // fail, if that follows
 			u.failure = nil
 			if rest == "fail" {

@@ -9,6 +9,7 @@ import (
 	"github.com/ipcns/ipcns/internal/listing"
 	"github.com/ipcns/ipcns/internal/oneline"
 	"github.com/ipcns/ipcns/internal/survey"
+	"github.com/ipcns/ipcns/ipc"
 	"github.com/ipcns/ipcns/registry"
 )
 
@@ -54,11 +55,17 @@ func namespacesSheet(l *Look, h history, users *listing.Names) sheet {
 			cells[6], cells[7], cells[8] = count(p.queued), perSecond(p.rate), number(p.used)
 		}
 		if ns.Owner != nil {
-			cells[9] = words(oneline.Of(users.User(*ns.Owner)))
+			cells[9] = words(userOf(users, *ns.Owner))
 		}
 		s.rows = append(s.rows, row{keyOf(ns), cells})
 	}
 	return s
+}
+
+// userOf returns the name of a user id that the kernel has told this process.
+func userOf(users *listing.Names, uid uint32) string {
+	user, _ := users.Owner(ipc.Perm{UID: uid})
+	return oneline.Of(user)
 }
 
 func members(ns *survey.Namespace) cell {

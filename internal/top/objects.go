@@ -38,14 +38,11 @@ func objectsSheet(ns *survey.Namespace, past *past, taken time.Time, users *list
 	}
 	add := func(key string, perm ipc.Perm, bytes, queued cell, last int64, details string) {
 		cells := []cell{
-			{text: oneline.Of(key), order: float64(len(s.rows))}, words(perm.Key.String()), words(oneline.Of(users.User(perm.UID))), words(fmt.Sprintf("%03o", perm.Mode&0o777)),
+			{text: oneline.Of(key), order: float64(len(s.rows))}, words(perm.Key.String()), words(userOf(users, perm.UID)), words(fmt.Sprintf("%03o", perm.Mode&0o777)),
 			bytes, queued, unknown, unknown, since(last, taken), words(details),
 		}
 		if past != nil && past.objects[key] != nil {
-			if !queued.unknown {
-				cells[6] = perSecond(past.objects[key].rate)
-			}
-			cells[7] = past.objects[key].activity()
+			cells[6], cells[7] = perSecond(past.objects[key].rate), past.objects[key].activity()
 		}
 		s.rows = append(s.rows, row{key, cells})
 	}

@@ -38,7 +38,7 @@ func Once(ctx context.Context, names *registry.Registry, namespace string, inter
 			case <-time.After(interval):
 			}
 		}
-		look, err := l.look(question{namespace: namespace, processes: namespace != "", search: true})
+		look, err := l.look(question{namespace: namespace, objects: namespace != "", processes: namespace != "", search: true})
 		if err != nil {
 			return nil, err
 		}
@@ -55,8 +55,7 @@ func Once(ctx context.Context, names *registry.Registry, namespace string, inter
 }
 
 // Write prints tables, of lines of no more than width columns unless that is 0.
-func (r *Report) Write(w io.Writer, width int) error {
-	var users listing.Names
+func (r *Report) Write(w io.Writer, users listing.Names, width int) error {
 	if r.namespace == nil {
 		s := namespacesSheet(r.look, r.history, &users)
 		s.sort(columnQueued, false)
@@ -99,9 +98,9 @@ type (
 		OwnerUID  *uint32 `json:"owner_uid"`
 		Processes *int    `json:"processes"`
 		survey.Counts
-		Queued          *int64   `json:"queued"`
-		QueuedPerSecond *float64 `json:"queued_per_second"`
-		Used            *int     `json:"used"`
+		Queued    *int64   `json:"queued"`
+		PerSecond *float64 `json:"change_per_second"`
+		Used      *int     `json:"used"`
 	}
 	objectsDocument struct {
 		Taken     time.Time      `json:"taken"`
@@ -112,10 +111,10 @@ type (
 		Processes []host.Process `json:"processes"`
 	}
 	objectLook struct {
-		Object          string   `json:"object"`
-		Queued          *int64   `json:"queued"`
-		QueuedPerSecond *float64 `json:"queued_per_second"`
-		Used            *bool    `json:"used"`
+		Object    string   `json:"object"`
+		Queued    *int64   `json:"queued"`
+		PerSecond *float64 `json:"change_per_second"`
+		Used      *bool    `json:"used"`
 	}
 )
 
@@ -132,7 +131,7 @@ func (r *Report) WriteJSON(w io.Writer) error {
 			n.Processes = &members
 		}
 		if p := r.history[keyOf(ns)]; p != nil {
-			n.Queued, n.QueuedPerSecond, n.Used = &p.queued, p.rate, p.used
+			n.Queued, n.PerSecond, n.Used = &p.queued, p.rate, p.used
 		}
 		d.Namespaces = append(d.Namespaces, n)
 	}
@@ -146,9 +145,10 @@ func (r *Report) objects() []objectLook {
 	past, objects := r.history[keyOf(r.namespace)], []objectLook{}
 	s := objectsSheet(r.namespace, past, r.look.Taken, &listing.Names{})
 	for _, row := range s.rows {
-		o, t := objectLook{Object: row.key}, past.objects[row.key]
+		t := past.objects[row.key]
+		o := objectLook{Object: row.key, PerSecond: t.rate}
 		if !row.cells[columnObjectQueued].unknown {
-			o.Queued, o.QueuedPerSecond = &t.trace.queued, t.rate
+			o.Queued = t.trace.level
 		}
 		if t.looks > 0 {
 			used := t.used&1 == 1

@@ -35,7 +35,7 @@ func processesSheet(l *Look, ns *survey.Namespace, object string, users *listing
 		if object != "" && !uses(p, ns.Inode, object) {
 			continue
 		}
-		cells := []cell{count(p.PID), words(oneline.Of(users.User(p.UID))), count(len(p.Attached)), count(len(p.Open)), unknown, unknown, words(oneline.Of(p.Command))}
+		cells := []cell{count(p.PID), words(userOf(users, p.UID)), count(len(p.Attached)), count(len(p.Open)), unknown, unknown, words(oneline.Of(p.Command))}
 		if p.Unseen {
 			cells[2], cells[3] = unknown, unknown
 		}

@@ -115,7 +115,7 @@ func (m *model) title() string {
 	if p.object != "" {
 		title += " > " + oneline.Of(p.object)
 	}
-	if m.current() == nil {
+	if m.current() == nil || p.view != namespaces && m.namespace() == nil {
 		return title
 	}
 	if p.filter != "" {
@@ -181,6 +181,8 @@ func (m *model) nothing() string {
 	switch ns := m.namespace(); {
 	case m.current() == nil:
 		return "looking..."
+	case p.view != namespaces && ns == nil && len(m.places) == 1:
+		return "this namespace is gone; q quits"
 	case p.view != namespaces && ns == nil:
 		return "this namespace is gone; Esc goes back"
 	case m.total > 0:
@@ -196,7 +198,7 @@ func (m *model) nothing() string {
 	case ns.State != registry.Alive:
 		return "the namespace of this name has ended; to remove the name: ipcns prune"
 	case ns.Contents == nil:
-		return "its objects cannot be seen from here; try: ipcns ipcs -n " + m.nameOfNamespace()
+		return "its objects cannot be seen from here; try: ipcns top " + m.nameOfNamespace()
 	}
 	return "no objects"
 }

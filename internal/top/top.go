@@ -12,6 +12,7 @@ import (
 
 	tea "charm.land/bubbletea/v2"
 	"github.com/charmbracelet/colorprofile"
+	"github.com/ipcns/ipcns/internal/listing"
 	"github.com/ipcns/ipcns/registry"
 )
 
@@ -22,9 +23,9 @@ const framesPerSecond = 20
 // Run shows the namespaces on the terminal of standard output until the user has
 // seen enough or the context ends, and leaves the terminal as it was. A namespace
 // that is not empty is the key of the only one that is shown.
-func Run(ctx context.Context, names *registry.Registry, namespace string, interval time.Duration) error {
+func Run(ctx context.Context, names *registry.Registry, users listing.Names, namespace string, interval time.Duration) error {
 	l := looker{names: names}
-	program := tea.NewProgram(newModel(l.look, interval, namespace),
+	program := tea.NewProgram(newModel(l.look, users, interval, namespace),
 		tea.WithContext(ctx),
 		tea.WithoutSignalHandler(), // the context ends with signals
 		tea.WithFPS(framesPerSecond),

@@ -131,7 +131,7 @@ func cmdType(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Check(err)
 }
 
-var keys = map[string]string{"ctrl-c": "\x03", "ctrl-d": "\x04", "ctrl-z": "\x1a", "escape": "\x1b"}
+var keys = map[string]string{"tab": "\t", "ctrl-c": "\x03", "ctrl-d": "\x04", "ctrl-z": "\x1a", "escape": "\x1b"}
 
 // cmdPress presses keys one after the other: those with a name, and others
 // that are characters.

@@ -25,13 +25,17 @@ const framesPerSecond = 20
 // that is not empty is the key of the only one that is shown.
 func Run(ctx context.Context, names *registry.Registry, users listing.Names, namespace string, interval time.Duration) error {
 	l := looker{names: names}
-	program := tea.NewProgram(newModel(l.look, users, interval, namespace),
+	return show(ctx, newModel(l.look, users, interval, namespace))
+}
+
+func show(ctx context.Context, m *model, options ...tea.ProgramOption) error {
+	options = append(options,
 		tea.WithContext(ctx),
 		tea.WithoutSignalHandler(), // the context ends with signals
 		tea.WithFPS(framesPerSecond),
 		tea.WithColorProfile(colorprofile.ASCII), // there are no colours
 	)
-	_, err := program.Run()
+	_, err := tea.NewProgram(m, options...).Run()
 	if errors.Is(err, tea.ErrProgramKilled) && ctx.Err() != nil {
 		return nil
 	}

@@ -24,6 +24,18 @@ func (proc Proc) Parent(pid int) (int, error) {
 	return strconv.Atoi(fields[parent])
 }
 
+// ProcessOf returns the process that a thread is of. A process is one of its
+// own. ESRCH: it has ended.
+func (proc Proc) ProcessOf(tid int) (pid int, err error) {
+	text, err := os.ReadFile(filepath.Join(string(proc), strconv.Itoa(tid), "status"))
+	if err != nil {
+		return 0, unix.ESRCH
+	}
+	_, rest, _ := strings.Cut(string(text), "\nTgid:\t")
+	line, _, _ := strings.Cut(rest, "\n")
+	return strconv.Atoi(line)
+}
+
 // StartTime returns when a process was started, in clock ticks since the start
 // of the machine; see proc_pid_stat(5). ESRCH: it has ended, though perhaps
 // nobody has waited for it.

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io/fs"
 	"os"
+	"runtime"
 	"slices"
 	"testing"
 
@@ -29,6 +30,26 @@ func TestParent(t *testing.T) {
 		t.Error("no error for what has no parent")
 	}
 	if _, err := proc.Parent(9); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("got %v for no process", err)
+	}
+}
+
+func TestProcessOf(t *testing.T) {
+	const proc = host.Proc("/proc")
+	thread := make(chan int)
+	go func() {
+		runtime.LockOSThread() // and ends with the goroutine
+		thread <- unix.Gettid()
+		<-thread
+	}()
+	if got, err := proc.ProcessOf(<-thread); got != os.Getpid() || err != nil {
+		t.Errorf("of a thread: got %d, %v", got, err)
+	}
+	thread <- 0
+	if got, err := proc.ProcessOf(os.Getppid()); got != os.Getppid() || err != nil {
+		t.Errorf("of a process: got %d, %v", got, err)
+	}
+	if _, err := proc.ProcessOf(1 << 30); err != unix.ESRCH {
 		t.Errorf("got %v for no process", err)
 	}
 }

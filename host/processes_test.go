@@ -102,6 +102,15 @@ func TestQueuesOfTheSameName(t *testing.T) {
 	wantUse(t, look(t, p.pid), names, "unknown: queue /jobs, descriptor 3", "unknown: queue /jobs, descriptor 4 unlinked")
 }
 
+func TestWhatQueuesAreOpenFor(t *testing.T) {
+	ns := ipctest.New(t)
+	p := startInside(t, ns)
+	p.call(unix.SYS_MQ_OPEN, "jobs", unix.O_CREAT|unix.O_RDONLY|unix.O_NONBLOCK, 0o600, 0)
+	p.call(unix.SYS_MQ_OPEN, "jobs", unix.O_WRONLY, 0, 0)
+	wantUse(t, look(t, p.pid, knowledge(t, ns)...), namesOf(ns),
+		"A: queue /jobs, descriptor 3 only to receive", "A: queue /jobs, descriptor 4 only to send")
+}
+
 // sembufs is operations in memory.
 func sembufs(ops ...ipc.Sembuf) []byte {
 	var memory []byte

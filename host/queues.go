@@ -31,9 +31,25 @@ func (p *used) findQueues(dir string) {
 			continue
 		}
 		unlinked := st.Nlink == 0
-		p.Open = append(p.Open, OpenQueue{Name: queueName(link, unlinked), Inode: st.Ino, FD: fd, Unlinked: unlinked})
+		open := OpenQueue{Name: queueName(link, unlinked), Inode: st.Ino, FD: fd, Unlinked: unlinked}
+		open.Receives, open.Sends = accessOf(dir + "/fdinfo/" + strconv.Itoa(fd))
+		p.Open = append(p.Open, open)
 		p.devices = append(p.devices, st.Dev)
 	}
+}
+
+// accessOf returns what a descriptor is open for, by its file in fdinfo; see
+// proc_pid_fdinfo(5). It is neither if that has been closed since.
+func accessOf(fdinfo string) (reads, writes bool) {
+	text, _ := os.ReadFile(fdinfo)
+	_, flags, found := strings.Cut(string(text), "\nflags:\t")
+	if !found {
+		return false, false
+	}
+	flags, _, _ = strings.Cut(flags, "\n")
+	mode, _ := strconv.ParseUint(flags, 8, 64)
+	mode &= unix.O_ACCMODE
+	return mode != unix.O_WRONLY, mode != unix.O_RDONLY
 }
 
 // mqueueMagic is MQUEUE_MAGIC of the kernel's ipc/mqueue.c, in statfs(2).

@@ -40,6 +40,8 @@ type OpenQueue struct {
 	Inode     uint64 `json:"inode"`     // of the queue, in the namespace's file system
 	FD        int    `json:"fd"`
 	Unlinked  bool   `json:"unlinked"`
+	Receives  bool   `json:"receives"` // it is open to receive, or to look
+	Sends     bool   `json:"sends"`    // it is open to send
 }
 
 // A Wait is a call in which a thread sleeps until others have done something.

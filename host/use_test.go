@@ -160,6 +160,12 @@ func describeUse(p host.Process, names map[uint64]string) string {
 		if queue.Unlinked {
 			state = " unlinked"
 		}
+		if !queue.Receives {
+			state += " only to send"
+		}
+		if !queue.Sends {
+			state += " only to receive"
+		}
 		fmt.Fprintf(&lines, "%s: queue %s, descriptor %d%s\n", names[queue.Namespace], queue.Name, queue.FD, state)
 	}
 	for _, w := range p.Waiting {

@@ -174,6 +174,7 @@ var commands = map[string]func() *cobra.Command{
 	"tree":                newTree,
 	"inspect":             newInspect,
 	"doctor":              newDoctor,
+	"graph":               newGraph,
 	"gc":                  newGc,
 	"top":                 newTop,
 	"pids":                newPids,

@@ -122,6 +122,11 @@ func sembufs(ops ...ipc.Sembuf) []byte {
 	return memory
 }
 
+// longTime returns a timespec, an hour after a second.
+func longTime(second int64) []byte {
+	return append(binary.NativeEndian.AppendUint64(nil, uint64(second)+3600), make([]byte, 8)...)
+}
+
 // sleepers are processes that each sleep in another call.
 var sleepers = []struct {
 	begin func(p *process)
@@ -145,6 +150,14 @@ var sleepers = []struct {
 		id := p.call(unix.SYS_SEMGET, private, 3, made)
 		p.begin(unix.SYS_SEMTIMEDOP, id, sembufs(ipc.Sembuf{Num: 0, Op: 1}, ipc.Sembuf{Num: 1, Op: -3}), 2, 0)
 	}, "A: semop 0 type 0 bytes 0 [{0 1 0} {1 -3 0}]"},
+	{func(p *process) {
+		id := p.call(unix.SYS_SEMGET, private, 1, made)
+		p.begin(unix.SYS_SEMTIMEDOP, id, sembufs(ipc.Sembuf{Op: -1}), 1, longTime(0))
+	}, "A: semop 0 type 0 bytes 0 [{0 -1 0}] timed"},
+	{func(p *process) {
+		fd := p.call(unix.SYS_MQ_OPEN, "later", unix.O_CREAT|unix.O_RDWR, 0o600, 0)
+		p.begin(unix.SYS_MQ_TIMEDRECEIVE, fd, make([]byte, 8192), 8192, 0, longTime(time.Now().Unix()))
+	}, "unknown: queue /later, descriptor 3\nunknown: mq_timedreceive 3/later type 0 bytes 8192 [] timed"},
 	{func(p *process) {
 		fd := p.call(unix.SYS_MQ_OPEN, "jobs", unix.O_CREAT|unix.O_RDWR, 0o600, 0)
 		p.begin(unix.SYS_MQ_TIMEDRECEIVE, fd, make([]byte, 8192), 8192, 0, 0)

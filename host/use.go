@@ -55,6 +55,8 @@ type Wait struct {
 	Bytes     uint64 `json:"bytes,omitempty"`
 	// Operations are those of semop. Nil if the process's memory may not be read.
 	Operations []ipc.Sembuf `json:"operations,omitempty"`
+	// Timed says that the call has a timeout, which ends it.
+	Timed bool `json:"timed,omitempty"`
 	// Since is how long the thread has slept, at least; 0 if that is not known.
 	Since time.Duration `json:"nanoseconds"`
 }

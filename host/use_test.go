@@ -169,7 +169,11 @@ func describeUse(p host.Process, names map[uint64]string) string {
 		fmt.Fprintf(&lines, "%s: queue %s, descriptor %d%s\n", names[queue.Namespace], queue.Name, queue.FD, state)
 	}
 	for _, w := range p.Waiting {
-		fmt.Fprintf(&lines, "%s: %s %d%s type %d bytes %d %v\n", names[w.Namespace], w.Call, w.ID, w.Name, w.Type, w.Bytes, w.Operations)
+		timed := ""
+		if w.Timed {
+			timed = " timed"
+		}
+		fmt.Fprintf(&lines, "%s: %s %d%s type %d bytes %d %v%s\n", names[w.Namespace], w.Call, w.ID, w.Name, w.Type, w.Bytes, w.Operations, timed)
 	}
 	return lines.String()
 }

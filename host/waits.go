@@ -48,6 +48,7 @@ func (p *used) findWait(dir string, t inhabitant, buffer *fileBuffer) {
 		return
 	}
 	w := Wait{TID: t.tid, Namespace: t.namespace, Call: waitingCalls[number], ID: int(int32(args[0]))}
+	w.Timed = timed(number, args)
 	w.readOperands(p.PID, args)
 	p.Waiting = append(p.Waiting, w)
 	p.asleep = append(p.asleep, last)
@@ -84,6 +85,17 @@ func parseCall(text string) (number uint64, args [6]uint64, ok bool) {
 		}
 	}
 	return number, args, true
+}
+
+// timed reports whether a call has a timeout.
+func timed(number uint64, args [6]uint64) bool {
+	switch number {
+	case unix.SYS_SEMTIMEDOP:
+		return args[3] != 0
+	case unix.SYS_MQ_TIMEDSEND, unix.SYS_MQ_TIMEDRECEIVE:
+		return args[4] != 0
+	}
+	return false
 }
 
 // readOperands reads what the arguments of the call point to.

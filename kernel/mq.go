@@ -166,18 +166,42 @@ func (System) MqLook() ([]ipc.MqueueStat, error) {
 
 // MqUsed returns when a message was last sent to the POSIX queue or received from it,
 // or when it was made. ENOSYS: who serves this thread does not tell that.
-func (System) MqUsed(name string) (time.Time, error) {
+func (System) MqUsed(name string) (used time.Time, err error) {
+	err = withMqueueFile(name, func(dir int, file string) error {
+		var st unix.Stat_t
+		err := unix.Fstatat(dir, file, &st, unix.AT_SYMLINK_NOFOLLOW)
+		used = time.Unix(st.Mtim.Unix())
+		return err
+	})
+	return used, err
+}
+
+// MqChmod sets the nine permission bits of a POSIX queue. EPERM: that takes its owner
+// or a privilege, and the namespace's mqueue mount at /dev/mqueue or CAP_SYS_ADMIN;
+// ENOSYS: who serves this thread has no way to do that.
+func (System) MqChmod(name string, mode uint32) error {
+	return withMqueueFile(name, func(dir int, file string) error { return unix.Fchmodat(dir, file, mode, 0) })
+}
+
+// withMqueueFile calls f with the directory of the POSIX queues, and the name that a
+// queue has there.
+func withMqueueFile(name string, f func(dir int, file string) error) error {
 	if _, err := supervised(); err == nil {
-		return time.Time{}, unix.ENOSYS
+		return unix.ENOSYS
+	}
+	file, found := strings.CutPrefix(name, "/")
+	if !found {
+		return unix.EINVAL
+	}
+	if file == "" || file == "." || file == ".." || strings.Contains(file, "/") {
+		return unix.ENOENT // no queue is called that
 	}
 	dir, err := mqueueDir()
 	if err != nil {
-		return time.Time{}, err
+		return err
 	}
 	defer dir.Close()
-	var st unix.Stat_t
-	err = unix.Fstatat(int(dir.Fd()), strings.TrimPrefix(name, "/"), &st, unix.AT_SYMLINK_NOFOLLOW)
-	return time.Unix(st.Mtim.Unix()), err
+	return f(int(dir.Fd()), file)
 }
 
 // mqueues returns the POSIX queues by name. For those that may be opened, more

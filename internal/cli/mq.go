@@ -8,10 +8,12 @@ import (
 	"fmt"
 	"io"
 	"strconv"
+	"strings"
 
 	"github.com/ipcns/ipcns/internal/listing"
 	"github.com/ipcns/ipcns/internal/oneline"
 	"github.com/ipcns/ipcns/ipc"
+	"github.com/ipcns/ipcns/kernel"
 	"github.com/ipcns/ipcns/mqueue"
 	"github.com/spf13/cobra"
 	"golang.org/x/sys/unix"
@@ -31,7 +33,7 @@ func newMq() *cobra.Command {
 		Args: subcommandRequired,
 		RunE: func(cmd *cobra.Command, args []string) error { return cmd.Help() },
 	}
-	for _, c := range []*cobra.Command{newMqCreate(), newMqSend(), newMqRecv(), newMqStat(), newMqRm()} {
+	for _, c := range []*cobra.Command{newMqCreate(), newMqSend(), newMqRecv(), newMqStat(), newMqSet(), newMqRm()} {
 		addCommand(cmd, c)
 	}
 	return cmd
@@ -252,6 +254,45 @@ func newMqStat() *cobra.Command {
 	}
 	t.addFlag(cmd)
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
+	return cmd
+}
+
+func newMqSet() *cobra.Command {
+	var t target
+	cmd := &cobra.Command{
+		Use:   "set NAME mode=MODE [-n NS]",
+		Short: "Change the permission bits of a POSIX message queue",
+		Long: mqHelp(`Change the permission bits of a POSIX message queue, in octal. That takes the owner
+or root.`),
+		Example: "  ipcns mq set /jobs mode=0660",
+		Args: func(cmd *cobra.Command, args []string) error {
+			if len(args) != 2 {
+				return takes(cmd, "a name and mode=MODE")
+			}
+			return nil
+		},
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if !strings.HasPrefix(args[0], "/") {
+				return fmt.Errorf("cannot set POSIX message queue %s: the name has no slash in front", args[0])
+			}
+			text, found := strings.CutPrefix(args[1], "mode=")
+			mode, err := strconv.ParseUint(text, 8, 9)
+			if !found || err != nil {
+				return wrongUsage("%q is no setting; write mode=MODE, in octal up to 0777", args[1])
+			}
+			return t.do(cmd, func(ipc.System) error {
+				err := kernel.System{}.MqChmod(args[0], uint32(mode))
+				if errors.Is(err, unix.ENOSYS) {
+					return fmt.Errorf("cannot set POSIX message queue %s: queues of the engine userspace keep the mode that they are made with", args[0])
+				}
+				if err != nil {
+					return mqFailure("set", args[0], err)
+				}
+				return nil
+			})
+		},
+	}
+	t.addFlag(cmd)
 	return cmd
 }
 

@@ -131,8 +131,8 @@ func (ns patient) haveOpen(name string) (pids []int) {
 // stuckIn reports whether all who could wake a sleeper sleep themselves.
 func (b *blocked) stuckIn(sleepers map[int]*blocked) bool {
 	for _, w := range b.waits {
-		if len(w.wakers) == 0 {
-			return false // nobody is known, which is no circle
+		if w.Timed || len(w.wakers) == 0 {
+			return false // it ends by itself, or nobody is known, which is no circle
 		}
 		for _, pid := range w.wakers {
 			if sleepers[pid] == nil {

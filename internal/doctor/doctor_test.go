@@ -132,7 +132,7 @@ func TestFindings(t *testing.T) {
 			"warning near-limit  ipcns limits web shmall=180: 90 of 100 are used",
 		}},
 		"every user may write":       {web(segment(ipc.ShmidDS{Perm: ipc.Perm{Mode: 0o666}, Cpid: 10})), []string{"note world-writable shm:2 ipcns shm set id:2 mode=0664 -n web: its mode is 0666"}},
-		"every user may send":        {web(host.Contents{Mqueues: []ipc.MqueueStat{{Name: "/q", Mode: 0o622, Unreadable: true}}}), []string{"note world-writable mq:/q ipcns exec web -- chmod o-w /dev/mqueue/q: its mode is 0622"}},
+		"every user may send":        {web(host.Contents{Mqueues: []ipc.MqueueStat{{Name: "/q", Mode: 0o622, Unreadable: true}}}), []string{"note world-writable mq:/q ipcns mq set /q mode=0620 -n web: its mode is 0622"}},
 		"it was removed":             {web(segment(ipc.ShmidDS{Perm: ipc.Perm{Mode: 0o666 | ipc.ShmDest}, Cpid: 99, Nattch: 2}), host.Process{PID: 10, Command: "holder", Attached: []host.Attachment{{Namespace: inode, ID: 2}}}, host.Process{PID: 11, Attached: []host.Attachment{{Namespace: 5, ID: 2}}}), []string{"note world-writable shm:2 ipcns shm set id:2 mode=0664 -n web: ", "note removed-but-held shm:2 kill 10: its 4096 bytes stay until the last process has detached it: attached by process 10 (holder)"}},
 		"by whom is not known":       {web(segment(ipc.ShmidDS{Perm: ipc.Perm{Mode: ipc.ShmDest}, Cpid: 99, Nattch: 2})), []string{"note removed-but-held shm:2 ipcns inspect web shm:2: it is attached 2 times"}},
 		"two users have one key":     {web(host.Contents{Queues: []host.MessageQueue{queue(3, ipc.MsqidDS{Perm: ipc.Perm{Key: 5, CUID: 1}, Ctime: taken})}, Segments: []host.Segment{{ID: 2, ShmidDS: ipc.ShmidDS{Perm: ipc.Perm{Key: 5, CUID: 2}, Cpid: 10}}}}), []string{"note key-collision shm:2 ipcns inspect web shm:2: user id 2 has made it with the key 0x00000005 (a small number, as people choose), and user id 1 has made queue:3 with the same key"}},
@@ -154,6 +154,7 @@ func TestFindings(t *testing.T) {
 			"error deadlock sem:7 kill 11 && ipcns sem op id:7 0:+1 -n web: and process 11 (worker) waits in msgrcv on queue:3 (guess: it was last used by process 10)"}},
 		"POSIX queues": {web(host.Contents{}, open(sleeps(10, host.Wait{Call: "mq_timedreceive", Name: "/a"})), open(sleeps(11, host.Wait{Call: "mq_timedreceive", Name: "/b"}))), []string{
 			"error deadlock mq:/a kill 10 11: process 10 (worker) waits in mq_timedreceive on mq:/a (process 11 has it open)"}},
+		"one has a timeout":      {web(set(ipc.SemidDS{Otime: old}, host.Semaphore{PID: 11}, host.Semaphore{PID: 10}), sleeps(10, semop(7, 0, -1, 0)), sleeps(11, host.Wait{Call: "semop", ID: 7, Operations: []ipc.Sembuf{{Num: 1, Op: -1}}, Timed: true})), nil},
 		"somebody else may send": {web(host.Contents{}, open(sleeps(10, host.Wait{Call: "mq_timedreceive", Name: "/a"})), open(sleeps(11, host.Wait{Call: "mq_timedreceive", Name: "/b"})), open(sleeps(12))), nil},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -38,24 +38,17 @@ func (ns patient) writable() (findings []Finding) {
 		}
 	}
 	for _, q := range ns.Contents.Mqueues {
-		if q.Mode&others != 0 {
-			findings = append(findings, Finding{WorldWritable, severity, ns.reference, "mq:" + q.Name,
-				fmt.Sprintf("every user may send to it: its mode is %04o", q.Mode), ns.inside("chmod o-w " + Quoted("/dev/mqueue"+q.Name))})
+		if q.Mode&others == 0 {
+			continue
 		}
+		f := ns.find(WorldWritable, severity, "mq:"+q.Name, fmt.Sprintf("mq set %s mode=%04o", Quoted(q.Name), q.Mode&0o777&^others),
+			"every user may send to it: its mode is %04o", q.Mode)
+		if ns.Inode == 0 { // a queue of ours keeps the mode that it is made with
+			f.Fix = ns.inspect(f.Object)
+		}
+		findings = append(findings, f)
 	}
 	return findings
-}
-
-// inside is what runs a command in the namespace, with the namespace's
-// /dev/mqueue.
-func (ns patient) inside(command string) string {
-	switch {
-	case ns.reference == "self":
-		return command
-	case ns.Name == nil && len(ns.Members) > 0:
-		return fmt.Sprintf("nsenter -t %d -i -m %s", ns.Members[0], command)
-	}
-	return "ipcns exec " + Quoted(ns.reference) + " -- " + command
 }
 
 // removed finds segments that were removed while somebody had them attached,

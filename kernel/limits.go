@@ -3,6 +3,7 @@
 package kernel
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"slices"
@@ -10,6 +11,7 @@ import (
 	"strings"
 
 	"github.com/ipcns/ipcns/ipc"
+	"golang.org/x/sys/unix"
 )
 
 // limitFiles are the files that hold the limits, each with its limits in the
@@ -33,29 +35,73 @@ var limitFiles = [...]struct {
 	{"/proc/sys/fs/mqueue/msgsize_default", []string{"msgsize_default"}},
 }
 
-// Limits reads the limits from /proc/sys. A limit whose file this kernel does
-// not have is 0; one that somebody has made negative is its two's complement.
-func (System) Limits() (ipc.Limits, error) {
-	var limits ipc.Limits
-	for _, file := range limitFiles {
-		text, err := os.ReadFile(file.path)
-		if os.IsNotExist(err) {
-			continue
-		}
-		if err != nil {
+// Limits reads the limits. One that this kernel does not have is 0; one that
+// somebody has made negative is its two's complement.
+//
+// As far as a call tells them, no file of /proc/sys is read: the kernel keeps those
+// of all namespaces in one list, which takes longer to search the more there are.
+// That of POSIX queues is searched once.
+func (s System) Limits() (ipc.Limits, error) {
+	limits, err := s.limitsOfCalls()
+	if err != nil {
+		return limits, err
+	}
+	if err := readLimit(&limits, unix.AT_FDCWD, "/proc/sys/kernel/shm_rmid_forced", "shm_rmid_forced"); err != nil {
+		return limits, err
+	}
+	dir, err := unix.Open("/proc/sys/fs/mqueue", unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	if err == unix.ENOENT {
+		return limits, nil
+	}
+	if err != nil {
+		return limits, &os.PathError{Op: "open", Path: "/proc/sys/fs/mqueue", Err: err}
+	}
+	defer unix.Close(dir)
+	for _, name := range [...]string{"queues_max", "msg_max", "msgsize_max", "msg_default", "msgsize_default"} {
+		if err := readLimit(&limits, dir, name, name); err != nil {
 			return limits, err
-		}
-		fields := strings.Fields(string(text))
-		if len(fields) < len(file.names) {
-			return limits, fmt.Errorf("%s holds %q", file.path, text)
-		}
-		for i, name := range file.names {
-			if err := setLimit(&limits, name, fields[i]); err != nil {
-				return limits, fmt.Errorf("%s: %w", file.path, err)
-			}
 		}
 	}
 	return limits, nil
+}
+
+// limitsOfCalls returns what IPC_INFO tells. ENOSYS is no error: this kernel has no
+// System V IPC.
+func (s System) limitsOfCalls() (ipc.Limits, error) {
+	msg, _, msgErr := s.MsgctlInfo()
+	sem, _, semErr := s.SemctlInfo()
+	shm, _, shmErr := s.ShmctlInfo()
+	for _, err := range [...]error{msgErr, semErr, shmErr} {
+		if err != nil && !errors.Is(err, unix.ENOSYS) {
+			return ipc.Limits{}, err
+		}
+	}
+	return ipc.Limits{
+		Msgmax: uint64(msg.Msgmax), Msgmnb: uint64(msg.Msgmnb), Msgmni: uint64(msg.Msgmni),
+		Semmsl: uint64(sem.Semmsl), Semmns: uint64(sem.Semmns), Semopm: uint64(sem.Semopm), Semmni: uint64(sem.Semmni),
+		Shmmax: shm.Shmmax, Shmall: shm.Shmall, Shmmni: shm.Shmmni,
+	}, nil
+}
+
+// readLimit reads the limit of that name from a file, if there is one.
+func readLimit(limits *ipc.Limits, dir int, path, name string) error {
+	fd, err := unix.Openat(dir, path, unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	if err == unix.ENOENT {
+		return nil
+	}
+	if err != nil {
+		return &os.PathError{Op: "open", Path: path, Err: err}
+	}
+	defer unix.Close(fd)
+	var text [32]byte
+	n, err := unix.Read(fd, text[:])
+	if err != nil {
+		return &os.PathError{Op: "read", Path: path, Err: err}
+	}
+	if err := setLimit(limits, name, strings.TrimSpace(string(text[:n]))); err != nil {
+		return fmt.Errorf("%s: %w", path, err)
+	}
+	return nil
 }
 
 func setLimit(limits *ipc.Limits, name, text string) error {

@@ -310,3 +310,30 @@ func TestHeldByAMountWithoutAProcess(t *testing.T) {
 		return host.Holder{Kind: host.HeldByMount, FD: -1, Path: path}, err
 	})
 }
+
+// TestOpenOfANumberUsedAgain looks at a namespace that one descriptor holds, the
+// number of which becomes that of something else.
+func TestOpenOfANumberUsedAgain(t *testing.T) {
+	ns := ipctest.New(t)
+	fd, err := unix.FcntlInt(ns.File().Fd(), unix.F_DUPFD_CLOEXEC, 0)
+	ipctest.Must(t, err)
+	defer unix.Close(fd)
+	inode := ns.Inode()
+	ipctest.Must(t, ns.Close())
+	found, _ := held(t, inode)
+	if len(found.Holders) == 0 {
+		t.Fatal("no holder")
+	}
+	socket, err := unix.Socket(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	ipctest.Must(t, err)
+	defer unix.Close(socket)
+	for _, other := range []string{"/dev/null", fmt.Sprintf("/proc/self/fd/%d", socket), "/proc/self/ns/uts"} {
+		instead, err := unix.Open(other, unix.O_PATH|unix.O_CLOEXEC, 0)
+		ipctest.Must(t, err)
+		ipctest.Must(t, unix.Dup3(instead, fd, unix.O_CLOEXEC))
+		ipctest.Must(t, unix.Close(instead))
+		if opened, err := found.Open(); !errors.Is(err, unix.ESRCH) {
+			t.Errorf("%s: opened %v, error %v", other, opened, err)
+		}
+	}
+}

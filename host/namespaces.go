@@ -59,9 +59,15 @@ func (ns Namespace) Open() (*ipcns.Namespace, error) {
 }
 
 // gone reports whether what a namespace was to be opened by is not there any
-// more, or is something else.
+// more, or is something else, as a descriptor whose number is used again. Those
+// who may not open it, or can open nothing, do not know.
 func gone(err error) bool {
-	return errors.Is(err, fs.ErrNotExist) || errors.Is(err, unix.ESRCH) || errors.Is(err, unix.EINVAL)
+	for _, failure := range []error{fs.ErrPermission, unix.EMFILE, unix.ENFILE, unix.ENOMEM} {
+		if errors.Is(err, failure) {
+			return false
+		}
+	}
+	return true
 }
 
 func (ns Namespace) openByID() (*ipcns.Namespace, error) {
@@ -73,8 +79,18 @@ func (ns Namespace) openByID() (*ipcns.Namespace, error) {
 	return ipcns.OpenFD(fd)
 }
 
-// openPath opens the namespace behind a file. ESRCH: it is another by now.
+// openPath opens the namespace behind a file. ESRCH: it is something else by now,
+// which is not opened, since that may have an effect.
 func (ns Namespace) openPath(path string) (*ipcns.Namespace, error) {
+	fd, err := unix.Open(path, unix.O_PATH|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return nil, fmt.Errorf("cannot open IPC namespace %s: %w", path, err)
+	}
+	defer unix.Close(fd)
+	var st unix.Statfs_t
+	if err := unix.Fstatfs(fd, &st); err != nil || st.Type != sys.NsfsMagic {
+		return nil, unix.ESRCH
+	}
 	opened, err := ipcns.OpenPath(path)
 	if err == nil && opened.Inode() != ns.Inode {
 		opened.Close()

@@ -96,7 +96,7 @@ func examineStale(reference string) (look doctor.Look, stale bool) {
 
 func lookOf(s *survey.Survey, reference func(*survey.Namespace) string) doctor.Look {
 	const proc = host.Proc("/proc")
-	return doctor.Look{Survey: s, Reference: reference, There: proc.There, Threads: proc.Threads}
+	return doctor.Look{Survey: s, Reference: reference, There: proc.There, Threads: proc.Threads, ProcessOf: proc.ProcessOf}
 }
 
 // examineAll looks at all namespaces of the machine, and returns those that this

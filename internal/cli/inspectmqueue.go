@@ -30,9 +30,22 @@ type mqueueAccount struct {
 
 // An opener is a process that has a POSIX queue open.
 type opener struct {
-	PID     int    `json:"pid"`
-	FD      int    `json:"fd"`
-	Command string `json:"command"`
+	PID      int    `json:"pid"`
+	FD       int    `json:"fd"`
+	Receives bool   `json:"receives"`
+	Sends    bool   `json:"sends"`
+	Command  string `json:"command"`
+}
+
+// access says what the queue is open for.
+func (o *opener) access() string {
+	switch {
+	case o.Receives && o.Sends:
+		return "receive, send"
+	case o.Sends:
+		return "send"
+	}
+	return "receive"
 }
 
 func (v *viewing) mqueue(q ipc.MqueueStat) *mqueueAccount {
@@ -51,7 +64,7 @@ func (v *viewing) mqueue(q ipc.MqueueStat) *mqueueAccount {
 	for _, p := range v.ns.Processes {
 		for _, open := range p.Open {
 			if open.Namespace == v.ns.Inode && open.Name == q.Name && !open.Unlinked {
-				a.Open = append(a.Open, opener{p.PID, open.FD, p.Command})
+				a.Open = append(a.Open, opener{p.PID, open.FD, open.Receives, open.Sends, p.Command})
 			}
 		}
 	}
@@ -98,10 +111,10 @@ func (a *mqueueAccount) detail(w io.Writer) error {
 	if len(a.Open) == 0 {
 		return nil
 	}
-	t := table{rightAligned: []bool{true, true, false}}
-	t.add("PID", "FD", "COMMAND")
+	t := table{rightAligned: []bool{true, true, false, false}}
+	t.add("PID", "FD", "OPEN TO", "COMMAND")
 	for _, p := range a.Open {
-		t.add(strconv.Itoa(p.PID), strconv.Itoa(p.FD), oneline.Of(p.Command))
+		t.add(strconv.Itoa(p.PID), strconv.Itoa(p.FD), p.access(), oneline.Of(p.Command))
 	}
 	return writeBelow(w, &t)
 }

@@ -224,9 +224,11 @@ func (v *viewing) when(seconds int64) string {
 	return fmt.Sprintf("%s ago, %s", age.Of(v.look.Taken.Sub(at)), at.Format(time.DateTime))
 }
 
-// An actor is a process that has done something to an object.
+// An actor is a process that has done something to an object, or a thread of one: the
+// kernel notes a receiver that has slept so.
 type actor struct {
 	PID     int    `json:"pid"`
+	Process int    `json:"process"` // that it is of, 0 if it is gone
 	Command string `json:"command"`
 	Gone    bool   `json:"gone"`
 }
@@ -243,7 +245,11 @@ func (v *viewing) actor(pid int, at int64) *actor {
 	if !v.look.There(pid) || err == nil && at != 0 && started.After(time.Unix(at+2, 0)) {
 		return &actor{PID: pid, Gone: true}
 	}
-	return &actor{PID: pid, Command: proc.Command(pid)}
+	process, err := proc.ProcessOf(pid)
+	if err != nil {
+		return &actor{PID: pid, Gone: true}
+	}
+	return &actor{PID: pid, Process: process, Command: proc.Command(process)}
 }
 
 func (a *actor) String() string {
@@ -252,6 +258,8 @@ func (a *actor) String() string {
 		return "a process that is not in this PID namespace"
 	case a.Gone:
 		return fmt.Sprintf("process %d, which is gone", a.PID)
+	case a.PID != a.Process:
+		return fmt.Sprintf("thread %d of process %d (%s)", a.PID, a.Process, a.Command)
 	}
 	return fmt.Sprintf("process %d (%s)", a.PID, a.Command)
 }

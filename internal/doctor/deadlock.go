@@ -101,26 +101,33 @@ func (ns patient) waitFor(w waiter) waitFor {
 		if ns.Unseen > 0 {
 			answer.guess = "of those who may be looked at, it is opened by "
 		}
-		answer.wakers = ns.others(w.PID, ns.haveOpen(w.Name)...)
+		answer.wakers = ns.others(w.PID, ns.openTo(w)...)
 	}
 	return answer
 }
 
-// others returns the processes that are there, without one.
-func (ns patient) others(but int, pids ...int) (others []int) {
-	for _, pid := range pids {
-		if pid != 0 && pid != but && ns.There(pid) && !slices.Contains(others, pid) {
+// others returns the processes that are there, without one. A receiver is noted by
+// its thread, if it slept.
+func (ns patient) others(but int, tids ...int) (others []int) {
+	for _, tid := range tids {
+		if tid == 0 || !ns.There(tid) {
+			continue
+		}
+		pid, err := ns.ProcessOf(tid)
+		if err == nil && pid != but && !slices.Contains(others, pid) {
 			others = append(others, pid)
 		}
 	}
 	return others
 }
 
-// haveOpen returns the processes that have a POSIX queue open.
-func (ns patient) haveOpen(name string) (pids []int) {
+// openTo returns the processes that have a POSIX queue open to do what a sleeper in
+// it waits for.
+func (ns patient) openTo(w waiter) (pids []int) {
 	for _, process := range ns.Processes {
 		for _, open := range process.Open {
-			if open.Namespace == ns.Inode && open.Name == name && !open.Unlinked {
+			awakes := open.Sends && w.Call == "mq_timedreceive" || open.Receives && w.Call == "mq_timedsend"
+			if open.Namespace == ns.Inode && open.Name == w.Name && !open.Unlinked && awakes {
 				pids = append(pids, process.PID)
 			}
 		}

@@ -22,7 +22,7 @@ const inode = 4026532104
 const taken = 1_000_000
 
 // here are the processes that are there; all others are gone.
-var here = []int{10, 11, 12, 13}
+var here = []int{10, 11, 12, 13, 110}
 
 // web returns a namespace of that name with the contents.
 func web(c host.Contents, processes ...host.Process) *survey.Namespace {
@@ -42,8 +42,9 @@ func lookAt(namespaces ...*survey.Namespace) doctor.Look {
 			}
 			return *ns.Name
 		},
-		There:   func(pid int) bool { return slices.Contains(here, pid) },
-		Threads: func(pid int) int { return 1 + pid/13 }, // 13 has two
+		There:     func(pid int) bool { return slices.Contains(here, pid) },
+		Threads:   func(pid int) int { return 1 + pid/13 },              // 13 has two
+		ProcessOf: func(tid int) (int, error) { return tid % 100, nil }, // 110 is one of 10
 	}
 }
 
@@ -154,7 +155,13 @@ func TestFindings(t *testing.T) {
 			"error deadlock sem:7 kill 11 && ipcns sem op id:7 0:+1 -n web: and process 11 (worker) waits in msgrcv on queue:3 (guess: it was last used by process 10)"}},
 		"POSIX queues": {web(host.Contents{}, open(sleeps(10, host.Wait{Call: "mq_timedreceive", Name: "/a"})), open(sleeps(11, host.Wait{Call: "mq_timedreceive", Name: "/b"}))), []string{
 			"error deadlock mq:/a kill 10 11: process 10 (worker) waits in mq_timedreceive on mq:/a (process 11 has it open)"}},
-		"one has a timeout":      {web(set(ipc.SemidDS{Otime: old}, host.Semaphore{PID: 11}, host.Semaphore{PID: 10}), sleeps(10, semop(7, 0, -1, 0)), sleeps(11, host.Wait{Call: "semop", ID: 7, Operations: []ipc.Sembuf{{Num: 1, Op: -1}}, Timed: true})), nil},
+		"one has a timeout": {web(set(ipc.SemidDS{Otime: old}, host.Semaphore{PID: 11}, host.Semaphore{PID: 10}), sleeps(10, semop(7, 0, -1, 0)), sleeps(11, host.Wait{Call: "semop", ID: 7, Operations: []ipc.Sembuf{{Num: 1, Op: -1}}, Timed: true})), nil},
+		"somebody else may receive": {web(host.Contents{}, open(sleeps(10, host.Wait{Call: "mq_timedreceive", Name: "/a"})), open(sleeps(11, host.Wait{Call: "mq_timedreceive", Name: "/b"})), open(sleeps(13))), []string{
+			"error deadlock mq:/a kill 10 11: "}},
+		"a thread has received": {web(host.Contents{
+			Queues: []host.MessageQueue{queue(3, ipc.MsqidDS{Lspid: 11, Lrpid: 110, Stime: taken, Rtime: taken, Ctime: taken}), queue(4, ipc.MsqidDS{Lspid: 110, Lrpid: 11, Stime: taken, Rtime: taken, Ctime: taken})},
+		}, sleeps(10, host.Wait{Call: "msgrcv", ID: 3}), sleeps(11, host.Wait{Call: "msgrcv", ID: 4})), []string{
+			"error deadlock queue:3 kill 10 11: waits in msgrcv on queue:3 (guess: it was last used by process 11), and process 11 (worker) waits in msgrcv on queue:4 (guess: it was last used by process 10)"}},
 		"somebody else may send": {web(host.Contents{}, open(sleeps(10, host.Wait{Call: "mq_timedreceive", Name: "/a"})), open(sleeps(11, host.Wait{Call: "mq_timedreceive", Name: "/b"})), open(sleeps(12))), nil},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -165,17 +172,17 @@ func TestFindings(t *testing.T) {
 
 // inside puts processes, and those that it is not told of, into a namespace.
 func inside(ns *survey.Namespace, processes ...host.Process) *survey.Namespace {
-	ns.Members, ns.Processes = here, processes
+	ns.Members, ns.Processes = here[:4], processes
 	return ns
 }
 
-// open returns a process that has the queues /a and /b open.
+// open returns a process that has the queues /a and /b open to send and receive; 12 has
+// /a to send, and 13 has /a to receive.
 func open(p host.Process) host.Process {
-	if p.PID == 12 {
-		p.Open = []host.OpenQueue{{Namespace: inode, Name: "/a"}}
-		return p
+	p.Open = []host.OpenQueue{{Namespace: inode, Name: "/a", Sends: p.PID != 13, Receives: p.PID != 12}}
+	if p.PID < 12 {
+		p.Open = append(p.Open, host.OpenQueue{Namespace: inode, Name: "/b", Sends: true, Receives: true})
 	}
-	p.Open = []host.OpenQueue{{Namespace: inode, Name: "/a"}, {Namespace: inode, Name: "/b"}}
 	return p
 }
 

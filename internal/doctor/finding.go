@@ -64,8 +64,9 @@ type Look struct {
 	// Reference returns a namespace as the commands take it, self for that of
 	// whoever asks.
 	Reference func(*survey.Namespace) string
-	There     func(pid int) bool // whether a process or thread is still there
-	Threads   func(pid int) int  // how many a process has, 0 if that is not known
+	There     func(pid int) bool         // whether a process or thread is still there
+	Threads   func(pid int) int          // how many a process has, 0 if that is not known
+	ProcessOf func(tid int) (int, error) // the process that a thread is of
 }
 
 // Findings returns what is wrong, the worst first.

@@ -131,7 +131,7 @@ var (
 	indentedRE = regexp.MustCompile("^\\s+```console")
 
 	// unseenRE matches what lists say that they could not look at.
-	unseenRE = regexp.MustCompile(`^ipcns: .* could not be looked at, and .* may be missing here; `)
+	unseenRE = regexp.MustCompile(`^ipcns: .* (could not be looked at, and .* may be missing here; |may not be looked at, and what .* is not known here)`)
 
 	continuation = regexp.MustCompile("^>( |$)")
 )

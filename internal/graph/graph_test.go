@@ -45,6 +45,9 @@ func TestFiles(t *testing.T) {
 			t.Run(name+"."+format, func(t *testing.T) {
 				got := drawn(t, examples[name](), format)
 				path := filepath.Join("testdata", name+"."+format)
+				if path == "testdata/three.svg" {
+					path = "../../docs/graph.svg" // which docs/observing.md shows
+				}
 				if *update {
 					ipctest.Must(t, os.WriteFile(path, []byte(got), 0o644))
 				}

@@ -92,7 +92,7 @@ func (a *queueAccount) peek() {
 func (a *queueAccount) lines() [][2]string {
 	q := &a.queue
 	lines := append(a.heading(&a.objectHead, "message queue", q.ID, q.Perm), [][2]string{
-		{"holds", fmt.Sprintf("%d messages, %d of %d bytes%s", q.Qnum, q.Cbytes, q.Qbytes, percent(max(q.Cbytes, q.Qnum), q.Qbytes))},
+		{"holds", fmt.Sprintf("%s, %d of %d bytes%s", counted(int(q.Qnum), "message", "messages"), q.Cbytes, q.Qbytes, percent(max(q.Cbytes, q.Qnum), q.Qbytes))},
 		{"limits", fmt.Sprintf("a message may have %d bytes (msgmax); without CAP_SYS_RESOURCE the queue may be set to %d (msgmnb)", a.Msgmax, a.ns.Contents.Limits.Msgmnb)},
 		{"last sent", a.by(q.Stime, a.Sender)},
 		{"last received", a.by(q.Rtime, a.Receiver)},

@@ -51,7 +51,7 @@ func (v *viewing) set(s host.SemaphoreSet) *setAccount {
 
 func (a *setAccount) lines() [][2]string {
 	lines := append(a.heading(&a.objectHead, "semaphore set", a.set.ID, a.set.Perm), [][2]string{
-		{"holds", fmt.Sprintf("%d semaphores", a.set.Nsems)},
+		{"holds", counted(int(a.set.Nsems), "semaphore", "semaphores")},
 		{"limits", fmt.Sprintf("a value is %d at most; an operation is on %d semaphores at most (semopm)", a.Semvmx, a.Semopm)},
 		{"last operation", a.when(a.set.Otime)},
 		{"last changed", a.when(a.set.Ctime)},

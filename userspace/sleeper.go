@@ -14,7 +14,7 @@ type sleeper struct {
 	caller  Caller // who waits without a goroutine, and then without ctx; nil for none
 	task    *Task
 	act     act
-	since   time.Time // if there is an observer
+	since   time.Time
 	arrival uint64
 	of      node[*sleeper] // in the process's list
 	unpark  func()         // takes the call out of what it waits for
@@ -33,9 +33,7 @@ func (s *sleeper) park(ctx context.Context, t *Task, a act, unpark func()) {
 	t.ns.arrivals++
 	s.ctx, s.task, s.arrival, s.unpark, s.settled, s.err = ctx, t, t.ns.arrivals, unpark, false, nil
 	t.asleep.push(&s.of)
-	if s.act = a; t.ns.observer != nil {
-		s.since = t.ns.clock.Now()
-	}
+	s.act, s.since = a, t.ns.clock.Now()
 }
 
 // takes offers the call an outcome that is a success. If it declines, since its

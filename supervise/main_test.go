@@ -29,7 +29,7 @@ func TestMain(m *testing.M) {
 		otherABIRole: tryOtherABIs,
 		countRole:    countMessages, exchangeRole: sendOrReceive,
 		fuzzRole: fuzz, fuzzLeafRole: fuzzLeaf, hostileRole: meanHarm, openRole: openOften, credentialsRole: becomeAnother, undumpableRole: beUndumpable, memfdRole: changeMemfd,
-		checkRole: check, outsideRole: beOutside, escapeRole: escape, traceeRole: func() error { return nil }, belowRole: playBelow,
+		checkRole: check, outsideRole: beOutside, escapeRole: escape, traceeRole: func() error { return nil }, belowRole: playBelow, userRole: useAll,
 	})
 	leak.Main(m)
 }

@@ -190,10 +190,21 @@ func (m *mapping) kind() (protection, kind uintptr) {
 type piece struct {
 	begin, end, offset uint64
 	inode              uint64
+	readOnly           bool
 }
 
-// pieces calls f with those of the process; see proc_pid_maps(5).
+// pieces calls f with those of the process.
 func (s *Supervisor) pieces(pid int, f func(piece)) {
+	pieces(pid, func(p piece) {
+		if s.segments[p.inode] != nil {
+			f(p)
+		}
+	})
+}
+
+// pieces calls f with what of the process's memory looks like pieces of a segment,
+// perhaps of another supervisor's; see proc_pid_maps(5).
+func pieces(pid int, f func(piece)) {
 	file, err := os.Open(procPath(pid, "maps"))
 	if err != nil {
 		return // it has ended
@@ -208,12 +219,9 @@ func (s *Supervisor) pieces(pid int, f func(piece)) {
 		if len(fields) < 6 || !strings.HasPrefix(fields[5], memfdName) {
 			continue
 		}
-		inode, _ := strconv.ParseUint(fields[4], 10, 64)
-		if _, known := s.segments[inode]; !known {
-			continue
-		}
 		begin, end, _ := strings.Cut(fields[0], "-")
-		p := piece{inode: inode}
+		p := piece{readOnly: !strings.Contains(fields[1], "w")}
+		p.inode, _ = strconv.ParseUint(fields[4], 10, 64)
 		p.begin, _ = strconv.ParseUint(begin, 16, 64)
 		p.end, _ = strconv.ParseUint(end, 16, 64)
 		p.offset, _ = strconv.ParseUint(fields[2], 16, 64)

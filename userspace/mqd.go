@@ -206,6 +206,13 @@ func (d *Mqd) Inode() uint64 { return d.queue.inode }
 // Name returns the name that the queue was made with.
 func (d *Mqd) Name() string { return "/" + d.queue.name }
 
+// Linked reports whether the queue still has its name.
+func (d *Mqd) Linked() bool {
+	d.task.ns.mu.Lock()
+	defer d.task.ns.mu.Unlock()
+	return d.queue.linked
+}
+
 // Getattr is mq_getattr(3).
 func (d *Mqd) Getattr() (_ ipc.MqAttr, err error) {
 	defer d.task.begin(act{call: "mq_getsetattr", name: d.queue.name}).end(&err)

@@ -78,14 +78,24 @@ func (proc Proc) lookAtAll(pids []int) []*used {
 	return slices.DeleteFunc(found, func(p *used) bool { return p == nil })
 }
 
+// Who returns the user of a process and its command line. An error says that the
+// process has ended.
+func (proc Proc) Who(pid int) (uid uint32, command string, err error) {
+	var st unix.Stat_t
+	if err := unix.Stat(string(proc)+"/"+strconv.Itoa(pid), &st); err != nil {
+		return 0, "", err
+	}
+	return st.Uid, proc.Command(pid), nil
+}
+
 // lookAt returns what a process uses, nil if it has ended.
 func (proc Proc) lookAt(pid int, buffer *fileBuffer) *used {
 	dir := string(proc) + "/" + strconv.Itoa(pid)
-	var st unix.Stat_t
-	if err := unix.Stat(dir, &st); err != nil {
+	uid, command, err := proc.Who(pid)
+	if err != nil {
 		return nil
 	}
-	p := &used{Process: Process{PID: pid, UID: st.Uid, Command: proc.Command(pid), Attached: []Attachment{}, Open: []OpenQueue{}, Waiting: []Wait{}}}
+	p := &used{Process: Process{PID: pid, UID: uid, Command: command, Attached: []Attachment{}, Open: []OpenQueue{}, Waiting: []Wait{}}}
 	threads, err := p.findThreads(dir)
 	if errors.Is(err, fs.ErrPermission) {
 		p.Unseen = true

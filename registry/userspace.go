@@ -76,6 +76,17 @@ func (ns *Namespace) Status() (server.Status, error) {
 	return conn.Status()
 }
 
+// Picture asks the server of a namespace, which has one, what is in it, and who
+// uses that.
+func (ns *Namespace) Picture() (server.Picture, error) {
+	conn, err := server.Dial(ns.Holder.PID)
+	if err != nil {
+		return server.Picture{}, err
+	}
+	defer conn.Close()
+	return conn.Picture()
+}
+
 // SetLimits changes the limits of a namespace that has a server.
 func (ns *Namespace) SetLimits(settings []ipc.LimitSetting) error {
 	conn, err := server.Dial(ns.Holder.PID)

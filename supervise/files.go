@@ -228,7 +228,7 @@ func (c *call) openContents(full string, flags int) {
 		c.fail(errnoOf(err))
 		return
 	}
-	fd, err := fileOf(path.Base(full), content)
+	fd, err := sys.MemoryFile(path.Base(full), content)
 	if err != nil {
 		c.fail(errnoOf(err))
 		return
@@ -272,17 +272,4 @@ func (c *call) answerFD(fd, flags int, done func(theirs int)) {
 		}
 		done(theirs)
 	})
-}
-
-// fileOf returns a file to read from.
-func fileOf(name string, content []byte) (int, error) {
-	fd, err := unix.MemfdCreate(name, unix.MFD_CLOEXEC)
-	if err != nil {
-		return -1, err
-	}
-	defer unix.Close(fd)
-	if n, err := unix.Write(fd, content); err != nil || n < len(content) {
-		return -1, fmt.Errorf("cannot write a file of %d bytes: %w", len(content), unix.ENOMEM)
-	}
-	return unix.Open("/proc/self/fd/"+itoa(fd), unix.O_RDONLY|unix.O_CLOEXEC, 0)
 }

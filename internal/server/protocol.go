@@ -13,18 +13,20 @@ import (
 	"strconv"
 	"syscall"
 
+	"github.com/ipcns/ipcns/host"
 	"github.com/ipcns/ipcns/ipc"
 	"golang.org/x/sys/unix"
 )
 
 // What a server can be asked for.
 const (
-	opLook   = "look" // whether the server may look at who asks
-	opJoin   = "join" // with the listener of who asks
-	opKeep   = "keep" // the server outlives who has started it, and its programs
-	opLimits = "limits"
-	opStatus = "status"
-	opWait   = "wait" // until there is no program
+	opLook    = "look" // whether the server may look at who asks
+	opJoin    = "join" // with the listener of who asks
+	opKeep    = "keep" // the server outlives who has started it, and its programs
+	opLimits  = "limits"
+	opPicture = "picture"
+	opStatus  = "status"
+	opWait    = "wait" // until there is no program
 )
 
 type request struct {
@@ -46,6 +48,13 @@ type Status struct {
 	Queues, Sets, Segments, Mqueues int
 }
 
+// A Picture is what is in the namespace of a server, and what processes do with
+// that; see [supervise.Supervisor.Uses].
+type Picture struct {
+	Contents  *host.Contents
+	Processes []host.Process
+}
+
 // A Conn is a connection to a server. Its methods are for one goroutine.
 type Conn struct{ file *os.File }
 
@@ -58,31 +67,51 @@ const maxMessage = 1 << 18
 // ask sends a request, with a descriptor unless that is negative, and returns
 // the reply.
 func (c *Conn) ask(r request, fd int) (Status, error) {
+	status, got, err := c.askForFile(r, fd)
+	closeFD(got)
+	return status, err
+}
+
+// askForFile is ask for a reply that comes with a descriptor. Without one it is -1.
+func (c *Conn) askForFile(r request, fd int) (_ Status, got int, err error) {
 	if err := send(c.file, r, fd); err != nil {
-		return Status{}, fmt.Errorf("cannot ask the server of the namespace: %w", err)
+		return Status{}, -1, fmt.Errorf("cannot ask the server of the namespace: %w", err)
 	}
 	var answer reply
-	got, err := receive(c.file, &answer)
-	if got >= 0 {
-		unix.Close(got)
-	}
+	got, err = receive(c.file, &answer)
 	switch {
 	case err != nil:
-		return Status{}, fmt.Errorf("the server of the namespace does not answer: %w", err)
+		return Status{}, got, fmt.Errorf("the server of the namespace does not answer: %w", err)
 	case answer.Limit != "":
 		limit, err := ipc.LimitByName(answer.Limit)
 		if err != nil {
-			return Status{}, err
+			return Status{}, got, err
 		}
-		return Status{}, ipc.LimitSetting{Limit: limit, Value: r.Limits[answer.Limit]}.Failure(answer.Errno)
+		return Status{}, got, ipc.LimitSetting{Limit: limit, Value: r.Limits[answer.Limit]}.Failure(answer.Errno)
 	case answer.Error != "":
-		return Status{}, errors.New(answer.Error)
+		return Status{}, got, errors.New(answer.Error)
 	}
-	return answer.Status, nil
+	return answer.Status, got, nil
 }
 
 // Status returns what is in the namespace.
 func (c *Conn) Status() (Status, error) { return c.ask(request{Op: opStatus}, -1) }
+
+// Picture returns what is in the namespace and who uses it. It changes nothing.
+func (c *Conn) Picture() (Picture, error) {
+	_, fd, err := c.askForFile(request{Op: opPicture}, -1)
+	if err != nil {
+		closeFD(fd)
+		return Picture{}, err
+	}
+	file := os.NewFile(uintptr(fd), "picture")
+	defer file.Close()
+	var picture Picture
+	if err := json.NewDecoder(file).Decode(&picture); err != nil {
+		return Picture{}, fmt.Errorf("cannot understand the server of the namespace: %w", err)
+	}
+	return picture, nil
+}
 
 // Keep lets the server outlive this process, and the programs.
 func (c *Conn) Keep() error {

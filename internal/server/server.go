@@ -3,12 +3,15 @@
 package server
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
 	"os/signal"
 	"sync"
 
+	"github.com/ipcns/ipcns/host"
+	"github.com/ipcns/ipcns/internal/sys"
 	"github.com/ipcns/ipcns/supervise"
 	"github.com/ipcns/ipcns/userspace"
 	"golang.org/x/sys/unix"
@@ -83,7 +86,10 @@ func (s *server) talk(conn *os.File) {
 			closeFD(fd)
 			return
 		}
-		if err := send(conn, s.answer(r, fd, int(peer.Pid)), -1); err != nil {
+		answer, file := s.answer(r, fd, int(peer.Pid))
+		err = send(conn, answer, file)
+		closeFD(file)
+		if err != nil {
 			return
 		}
 	}
@@ -95,8 +101,21 @@ func closeFD(fd int) {
 	}
 }
 
-// answer does what a request asks for. It takes the descriptor over.
-func (s *server) answer(r request, fd, peer int) reply {
+// answer does what a request asks for, and returns a descriptor to go with the
+// reply, -1 for none. It takes that of the request over.
+func (s *server) answer(r request, fd, peer int) (reply, int) {
+	if r.Op == opPicture {
+		closeFD(fd)
+		file, err := s.picture()
+		if err != nil {
+			return reply{Error: err.Error()}, -1
+		}
+		return reply{}, file
+	}
+	return s.answerAlone(r, fd, peer), -1
+}
+
+func (s *server) answerAlone(r request, fd, peer int) reply {
 	if r.Op != opJoin {
 		closeFD(fd)
 	}
@@ -166,4 +185,22 @@ func (s *server) status() (Status, error) {
 		return err
 	})
 	return status, err
+}
+
+// picture returns a file that holds a [Picture]: that may be longer than a message.
+func (s *server) picture() (fd int, err error) {
+	var p Picture
+	err = s.supervisor.Namespace(func(ns *userspace.Namespace) error {
+		p.Contents, err = host.ContentsOf(ns.Looker(), true)
+		return err
+	})
+	if err != nil {
+		return -1, err
+	}
+	p.Processes = s.supervisor.Uses()
+	text, err := json.Marshal(p)
+	if err != nil {
+		return -1, err
+	}
+	return sys.MemoryFile("picture", text)
 }

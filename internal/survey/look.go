@@ -30,8 +30,8 @@ func (l looker) fill(ns *Namespace) error {
 	switch {
 	case ns.State != registry.Alive:
 		return nil
-	case ns.status != nil:
-		return ns.askServer()
+	case ns.served != nil:
+		return l.askServer(ns)
 	}
 	opened, err := ns.open()
 	if errors.Is(err, unix.EACCES) {
@@ -52,14 +52,40 @@ func (l looker) fill(ns *Namespace) error {
 }
 
 // askServer asks the server of a namespace, whose owner is who asks.
-func (ns *Namespace) askServer() error {
-	status, err := ns.status()
+func (l looker) askServer(ns *Namespace) error {
+	status, err := ns.served.Status()
 	if err != nil {
 		return fmt.Errorf("%w: %w", unix.ESRCH, err) // it ends with its last program
 	}
 	uid := uint32(os.Geteuid())
 	ns.Owner, ns.Members, ns.Counts = &uid, status.Members, CountsOf(status)
+	if !l.options.Contents {
+		return nil
+	}
+	picture, err := ns.served.Picture()
+	if err != nil {
+		return fmt.Errorf("%w: %w", unix.ESRCH, err)
+	}
+	ns.Contents = picture.Contents
+	if l.options.Processes {
+		ns.Processes = introduced(picture.Processes)
+	}
 	return nil
+}
+
+// introduced are the processes that a server tells of, as /proc shows them, without
+// those that have ended since.
+func introduced(processes []host.Process) []host.Process {
+	const proc = host.Proc("/proc")
+	known := []host.Process{}
+	for _, p := range processes {
+		var err error
+		if p.UID, p.Command, err = proc.Who(p.PID); err == nil {
+			p.Namespaces = []uint64{}
+			known = append(known, p)
+		}
+	}
+	return known
 }
 
 // CountsOf returns the counts that a server tells.

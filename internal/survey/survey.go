@@ -67,8 +67,8 @@ type Namespace struct {
 	Processes []host.Process
 
 	open   func() (*ipcns.Namespace, error)
-	found  host.Namespace                // what the machine shows of it
-	status func() (server.Status, error) // nil for one of the kernel's
+	found  host.Namespace      // what the machine shows of it
+	served *registry.Namespace // nil for one of the kernel's
 }
 
 // Counts are how many objects a namespace has.
@@ -130,7 +130,7 @@ func ofName(names *registry.Registry, named *registry.Namespace, found host.Name
 		ns.Created = &named.Created
 	}
 	if named.Engine == registry.Userspace {
-		ns.Engine, ns.status = userspaceEngine, named.Status
+		ns.Engine, ns.served = userspaceEngine, named
 		if named.Holder != nil {
 			ns.Server = named.Holder.PID
 		}
@@ -154,7 +154,7 @@ func unnamedServed(names []*registry.Namespace) (all []*Namespace) {
 			continue
 		}
 		served := &registry.Namespace{State: registry.Alive, Engine: registry.Userspace, Holder: &registry.Holder{PID: pid}}
-		all = append(all, &Namespace{State: registry.Alive, Engine: userspaceEngine, Server: pid, status: served.Status})
+		all = append(all, &Namespace{State: registry.Alive, Engine: userspaceEngine, Server: pid, served: served})
 	}
 	return all
 }

@@ -216,6 +216,10 @@ func TestEdges(t *testing.T) {
 		p.Open = []host.OpenQueue{{Namespace: inode, Name: "/q", Inode: 3, FD: 4, Sends: sends, Receives: receives}}
 		return p
 	}
+	twice := func(p host.Process) host.Process {
+		p.Open = append(p.Open, host.OpenQueue{Namespace: inode, Name: "/r", Inode: 5, FD: 6})
+		return p
+	}
 	attached := func(readOnly bool) host.Process {
 		return host.Process{PID: 10, Command: "it", Attached: []host.Attachment{{Namespace: inode, ID: 2, ReadOnly: readOnly}, {Namespace: 5, ID: 2}}}
 	}
@@ -256,6 +260,7 @@ func TestEdges(t *testing.T) {
 		"mq_receive":             {host.Contents{}, opened(wait("mq_timedreceive", 4), true, true), []string{"it --- /q: open", "/q ==> it: mq_receive"}},
 		"either, to send":        {host.Contents{}, opened(wait("mq", -1), true, false), []string{"it --> /q: open to send", "it ==> /q: mq_send"}},
 		"either, to receive":     {host.Contents{}, opened(wait("mq", -1), false, true), []string{"/q --> it: open to receive", "/q ==> it: mq_receive"}},
+		"either, of two":         {host.Contents{}, twice(opened(wait("mq", -1), true, true)), []string{"it --- /q: open", "it --- /r: open", "POSIX queue that may not be known ==> it: mq_receive"}},
 		"of a closed descriptor": {host.Contents{}, wait("mq_timedsend", 5), []string{"it ==> POSIX queue that may not be known: mq_send"}},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -285,6 +290,21 @@ func arrowOf(e *graph.Edge) string {
 		}
 	}
 	return ""
+}
+
+// TestUnusedObjectsAreLast looks at a picture where somebody uses the last object.
+func TestUnusedObjectsAreLast(t *testing.T) {
+	ns := namespace("web", 4026532101)
+	ns.Contents.Segments = []host.Segment{segment(1, 0, 1, 0), segment(2, 0, 1, 1)}
+	ns.Processes = []host.Process{{PID: 10, Command: "it", Attached: []host.Attachment{{Namespace: 4026532101, ID: 2}}}}
+	heights := map[string]float64{}
+	for _, n := range pictureOf(t, graphOf(ns)).Nodes {
+		title, _, _ := strings.Cut(n.Title, "\n")
+		heights[title] = n.Rects[0].Y
+	}
+	if heights["segment id 1"] <= heights["segment id 2"] || heights["segment id 2"] == 0 {
+		t.Errorf("got %v", heights)
+	}
 }
 
 func TestNotes(t *testing.T) {

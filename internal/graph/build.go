@@ -112,6 +112,9 @@ func boxOf(ns *survey.Namespace, someone func(id int) (Someone, bool)) *Box {
 	} else {
 		b.addObjects(ns.Contents)
 	}
+	if ns.Inode == 0 && ns.Contents != nil {
+		box.Notes = append(box.Notes, "what processes have attached and open, and wait for, its server alone knows")
+	}
 	for _, p := range ns.Processes {
 		b.addProcess(p)
 	}

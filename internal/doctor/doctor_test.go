@@ -132,6 +132,7 @@ func TestFindings(t *testing.T) {
 			"warning near-limit  ipcns limits web semmns=18: 9 of 10 are used",
 			"warning near-limit  ipcns limits web shmall=180: 90 of 100 are used",
 		}},
+		"limits are not known":       {&survey.Namespace{State: registry.Alive, Contents: &host.Contents{Queues: []host.MessageQueue{queue(3, ipc.MsqidDS{Ctime: taken})}}}, nil},
 		"every user may write":       {web(segment(ipc.ShmidDS{Perm: ipc.Perm{Mode: 0o666}, Cpid: 10})), []string{"note world-writable shm:2 ipcns shm set id:2 mode=0664 -n web: its mode is 0666"}},
 		"every user may send":        {web(host.Contents{Mqueues: []ipc.MqueueStat{{Name: "/q", Mode: 0o622, Unreadable: true}}}), []string{"note world-writable mq:/q ipcns mq set /q mode=0620 -n web: its mode is 0622"}},
 		"it was removed":             {web(segment(ipc.ShmidDS{Perm: ipc.Perm{Mode: 0o666 | ipc.ShmDest}, Cpid: 99, Nattch: 2}), host.Process{PID: 10, Command: "holder", Attached: []host.Attachment{{Namespace: inode, ID: 2}}}, host.Process{PID: 11, Attached: []host.Attachment{{Namespace: 5, ID: 2}}}), []string{"note world-writable shm:2 ipcns shm set id:2 mode=0664 -n web: ", "note removed-but-held shm:2 kill 10: its 4096 bytes stay until the last process has detached it: attached by process 10 (holder)"}},

@@ -16,6 +16,9 @@ func near(used, limit uint64) bool { return used > 0 && float64(used) >= 0.9*flo
 // limits finds limits of the namespace that are reached, or nearly.
 func (ns patient) limits() (findings []Finding) {
 	c := ns.Contents
+	if c.Limits == (ipc.Limits{}) {
+		return nil // they are not known
+	}
 	var semaphores, pages uint64
 	for _, set := range c.Sets {
 		semaphores += set.Nsems

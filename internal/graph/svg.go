@@ -335,7 +335,7 @@ var style = func() string {
 	b.WriteString("<style>\n")
 	b.WriteString("text{font-family:system-ui,-apple-system,'Segoe UI','DejaVu Sans',sans-serif;font-size:11px}\n")
 	b.WriteString(".title,.heading{font-size:13px;font-weight:600}.heading{font-size:17px}\n")
-	b.WriteString(".edge{fill:none;stroke-width:1.5}.faint rect{stroke-dasharray:2 3}.guessed{stroke-dasharray:6 4}.waits{stroke-width:2.2}.guess{font-style:italic}\n")
+	b.WriteString(".edge{fill:none;stroke-width:1.5}.faint rect{stroke-dasharray:2 3}.guessed{stroke-dasharray:6 4}.waits{stroke-width:2.2}.guess{font-style:italic}.edge:hover{stroke-width:5}\n")
 	b.WriteString(colours(light))
 	b.WriteString("@media (prefers-color-scheme:dark){\n" + colours(dark) + "}\n</style>\n<defs>\n")
 	for _, class := range []string{"message", "operated", "attached", "open", "waits"} {

@@ -22,6 +22,7 @@ type Look struct {
 	Commands map[int]string    // of the processes with the lowest ids, and all in a namespace of interest
 	Current  string            // the name that this process is in
 	Here     *survey.Namespace // the namespace that this process is in, if that is of interest
+	Cost     time.Duration     // of processor time since the look before, but for a search
 }
 
 // Self is the key of the namespace that this process is in.
@@ -51,9 +52,13 @@ type question struct {
 	search    bool            // even if the last search was a moment ago
 }
 
-// share is how many times longer than its processor time a search for namespaces
-// and processes is not repeated: it takes one part in so many of a core.
-const share = 200
+// How many times longer than its processor time a search for namespaces and
+// processes is not repeated, and so for any other look: they take one part in so
+// many of a core.
+const (
+	searchShare = 200
+	lookShare   = 80
+)
 
 // A looker answers questions, one at a time. A search costs the more the more
 // processes there are. Between searches it looks only into what is on the screen.
@@ -62,26 +67,41 @@ type looker struct {
 	last      *Look
 	processes bool      // the last search was for what processes do, too
 	resume    time.Time // when it may search again
+
+	searching time.Duration // processor time of all searches
+	spent     time.Duration // and of all else, until the last look
 }
 
 // look answers a question.
 func (l *looker) look(q question) (*Look, error) {
+	if err := l.answer(q); err != nil {
+		return nil, err
+	}
+	look, before := *l.last, l.spent
+	l.spent = processorTime() - l.searching
+	if before > 0 { // else most is that of the start
+		look.Cost = l.spent - before
+	}
+	return &look, nil
+}
+
+// answer makes the last look one that answers the question.
+func (l *looker) answer(q question) error {
 	if l.mustSearch(q) {
 		if err := l.search(q); err != nil || q.namespace == "" {
-			return l.last, err
+			return err
 		}
 	}
 	if q.namespace != "" && !q.objects {
-		return l.last, nil
+		return nil
 	}
 	s, err := l.last.Again(survey.Options{Contents: true, Values: q.objects}, func(ns *survey.Namespace) bool {
 		return q.objects && ns == l.last.find(q.namespace) || q.namespace == "" && q.screen[keyOf(ns)]
 	})
 	if err != nil {
-		return nil, err
+		return err
 	}
-	err = l.found(q, &Look{Survey: s, Searched: l.last.Searched, Current: l.last.Current})
-	return l.last, err
+	return l.found(q, &Look{Survey: s, Searched: l.last.Searched, Current: l.last.Current})
 }
 
 // mustSearch reports whether what is known from the last search does not do.
@@ -109,7 +129,9 @@ func (l *looker) search(q question) error {
 	}
 	l.processes = q.processes
 	err = l.found(q, &Look{Survey: s, Searched: s.Taken, Current: current})
-	l.resume = time.Now().Add(share * (processorTime() - began))
+	took := processorTime() - began
+	l.searching += took
+	l.resume = time.Now().Add(searchShare * took)
 	return err
 }
 

@@ -16,6 +16,7 @@ import (
 type model struct {
 	look     func(question) (*Look, error)
 	interval time.Duration
+	rest     time.Duration // what the last look takes at least until the next
 	width    int
 	height   int
 
@@ -137,6 +138,7 @@ func (m *model) looked(msg lookMsg) tea.Cmd {
 	m.asking, m.err = false, msg.err
 	if msg.err == nil {
 		m.history.add(msg.look.Survey)
+		m.rest = lookShare * msg.look.Cost
 		if msg.question.namespace == "" {
 			m.all = msg.look
 		} else {
@@ -158,8 +160,11 @@ func (m *model) wait() tea.Cmd {
 		return nil
 	}
 	number := m.ticks
-	return tea.Tick(m.interval, func(time.Time) tea.Msg { return tickMsg{number} })
+	return tea.Tick(m.pause(), func(time.Time) tea.Msg { return tickMsg{number} })
 }
+
+// pause is how long there is no look.
+func (m *model) pause() time.Duration { return max(m.interval, m.rest) }
 
 // current returns the look that is on the screen, nil if there is none yet.
 func (m *model) current() *Look {

@@ -66,6 +66,7 @@ type user struct {
 	asked    question
 	webID    uint64
 	failure  error
+	cost     time.Duration
 	finished bool
 }
 
@@ -82,7 +83,9 @@ func (u *user) look(q question) (*Look, error) {
 		return nil, u.failure
 	}
 	u.looks++
-	return machineAt(u.looks-1, u.webID), nil
+	look := machineAt(u.looks-1, u.webID)
+	look.Cost = u.cost
+	return look, nil
 }
 
 // run runs a command, unless it is to wait.
@@ -133,6 +136,11 @@ func (u *user) do(line string) {
 			u.update(tickMsg{u.m.ticks})
 		case "web":
 			u.webID = map[string]uint64{"ends": 0, "there": 1, "another": 2}[rest]
+		case "cost":
+			var err error
+			if u.cost, err = time.ParseDuration(rest); err != nil {
+				u.t.Fatal(err)
+			}
 		case "looks": // fail, if that follows
 			u.failure = nil
 			if rest == "fail" {
@@ -213,6 +221,23 @@ func TestAPausedModelDoesNotLook(t *testing.T) {
 	u.do("press p, wait")
 	if u.looks != looks+2 {
 		t.Errorf("%d looks after the pause", u.looks-looks)
+	}
+}
+
+// TestLooksThatCostMuchAreRarer has looks that each take so long of a processor.
+func TestLooksThatCostMuchAreRarer(t *testing.T) {
+	u := newUser(t)
+	u.do("size 80x24, wait")
+	if got := u.m.pause(); got != time.Second {
+		t.Errorf("a pause of %v after a look that costs nothing", got)
+	}
+	u.do("cost 100ms, wait")
+	if got := u.m.pause(); got < 5*time.Second {
+		t.Errorf("a pause of %v, which is more than 2 %% of a core", got)
+	}
+	u.do("cost 0s, wait")
+	if got := u.m.pause(); got != time.Second {
+		t.Errorf("a pause of %v after it", got)
 	}
 }
 

@@ -138,8 +138,11 @@ func (m *model) pace() string {
 		return "paused"
 	}
 	pace := fmt.Sprintf("every %gs", m.interval.Seconds())
+	if m.rest > 2*m.interval {
+		pace = "every " + age.Of(m.rest) + ", busy"
+	}
 	if l := m.current(); l != nil && m.place().view != objects {
-		if old := time.Duration(l.Taken.Unix()-l.Searched.Unix()) * time.Second; old > 2*m.interval {
+		if old := time.Duration(l.Taken.Unix()-l.Searched.Unix()) * time.Second; old > 2*m.pause() {
 			pace += ", search " + age.Of(old) + " ago"
 		}
 	}

@@ -62,7 +62,7 @@ func (s *Supervisor) beginLook() *look {
 	}
 	for inode, d := range s.descriptions {
 		if d.in == s.outermost {
-			l.queues[inode] = host.OpenQueue{Name: d.mqd.Name(), Inode: d.mqd.Inode(), Unlinked: !d.mqd.Linked()}
+			l.queues[inode] = host.OpenQueue{Name: d.mqd.Name(), Inode: d.mqd.Inode(), Unlinked: !d.mqd.Linked(), Receives: d.mqd.Readable(), Sends: d.mqd.Writable()}
 		}
 	}
 	l.findWaits(s)

@@ -81,12 +81,12 @@ func TestUses(t *testing.T) {
 	defer cmd.Wait()
 	defer end.Close()
 	want := []string{
-		"child: open /jobs 20",
+		"child: open /jobs 20 receives true sends true",
 		"program: attached 0 8192 bytes in 1 read-only false",
 		"program: attached 1 8192 bytes in 1 read-only true",
 		"program: mq_timedreceive /jobs type 0 bytes 0 []",
 		"program: msgrcv type -5 bytes 10 []",
-		"program: open /jobs 20",
+		"program: open /jobs 20 receives true sends true",
 		"program: semop type 0 bytes 0 [{1 -1 0} {0 2 0}]",
 	}
 	var uses []host.Process
@@ -112,7 +112,7 @@ func describeUses(processes []host.Process, program int) (lines []string) {
 		}
 		for _, queue := range p.Open {
 			if queue.FD == 20 && !queue.Unlinked {
-				lines = append(lines, fmt.Sprintf("%s: open %s %d", who, queue.Name, queue.FD))
+				lines = append(lines, fmt.Sprintf("%s: open %s %d receives %t sends %t", who, queue.Name, queue.FD, queue.Receives, queue.Sends))
 			}
 		}
 		for _, w := range p.Waiting {

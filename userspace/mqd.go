@@ -199,6 +199,11 @@ func (d *Mqd) Writable() bool {
 	return d.access == syscall.O_WRONLY || d.access == syscall.O_RDWR
 }
 
+// Readable reports whether the descriptor is open for receiving.
+func (d *Mqd) Readable() bool {
+	return d.access == syscall.O_RDONLY || d.access == syscall.O_RDWR
+}
+
 // Inode returns the number of the queue, which no other queue of the namespace
 // has.
 func (d *Mqd) Inode() uint64 { return d.queue.inode }

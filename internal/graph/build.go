@@ -112,9 +112,6 @@ func boxOf(ns *survey.Namespace, someone func(id int) (Someone, bool)) *Box {
 	} else {
 		b.addObjects(ns.Contents)
 	}
-	if ns.Inode == 0 && ns.Contents != nil {
-		box.Notes = append(box.Notes, "what processes have attached and open, and wait for, its server alone knows")
-	}
 	for _, p := range ns.Processes {
 		b.addProcess(p)
 	}
@@ -152,11 +149,8 @@ func titleOf(ns *survey.Namespace) string {
 }
 
 func unseenObjects(ns *survey.Namespace) string {
-	switch {
-	case ns.State != registry.Alive:
+	if ns.State != registry.Alive {
 		return "it has ended"
-	case ns.Engine != "kernel":
-		return "its objects are known to its server alone; \"ipcns ipcs -n\" asks that"
 	}
 	return "its objects may not be seen by this user"
 }

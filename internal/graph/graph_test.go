@@ -321,10 +321,6 @@ func TestNotes(t *testing.T) {
 	if got := graph.Of(s, nobody).Notes; !slices.Equal(got, want) {
 		t.Errorf("got %q, want %q", got, want)
 	}
-	s.Namespaces[1].Inode = 0
-	if notes := graph.Of(s, nobody).Boxes[0].Notes; len(notes) != 1 || !strings.Contains(notes[0], "its server alone knows") {
-		t.Errorf("of a namespace that has a server: %q", notes)
-	}
 	s.Namespaces = s.Namespaces[:1] // which is drawn though it is empty
 	if g := graph.Of(s, nobody); len(g.Boxes) != 1 || !slices.Equal(g.Notes, want[:2]) {
 		t.Errorf("%d namespaces, notes %q", len(g.Boxes), g.Notes)

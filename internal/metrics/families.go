@@ -180,11 +180,16 @@ func summed(of func(*host.Contents) float64) func(*survey.Namespace) []sample {
 	}
 }
 
-// using adds up what each process does with the namespace's objects. A server
-// tells nothing of that.
+// usesKnown reports whether the survey has looked for who uses the namespace. A
+// server tells of its own with the contents.
+func usesKnown(ns *survey.Namespace) bool {
+	return ns.State == registry.Alive && (ns.Inode != 0 || ns.Contents != nil)
+}
+
+// using adds up what each process does with the namespace's objects.
 func using(of func(p host.Process, inode uint64) float64) func(*survey.Namespace) []sample {
 	return func(ns *survey.Namespace) []sample {
-		if ns.Inode == 0 || ns.State != registry.Alive {
+		if !usesKnown(ns) {
 			return nil
 		}
 		return []sample{{value: sum(ns.Processes, func(p host.Process) float64 { return of(p, ns.Inode) })}}
@@ -196,7 +201,7 @@ var callsThatWait = []string{"msgrcv", "msgsnd", "semop", "mq_timedreceive", "mq
 
 func waiting(of func([]host.Wait) float64) func(*survey.Namespace) []sample {
 	return func(ns *survey.Namespace) (samples []sample) {
-		if ns.Inode == 0 || ns.State != registry.Alive {
+		if !usesKnown(ns) {
 			return nil
 		}
 		for _, call := range callsThatWait {

@@ -72,7 +72,9 @@ func exampleLook() metrics.Look {
 			full,
 			{Name: &old, State: registry.Stale, Engine: "kernel", Inode: 4026532102},
 			{Name: &shop, State: registry.Alive, Engine: "userspace", Server: 77, Owner: &owner, Members: []int{78}, Counts: survey.Counts{Queues: &one, Sets: &none, Segments: &none, Mqueues: &none}},
-			{State: registry.Alive, Engine: "userspace", Server: 79},
+			{State: registry.Alive, Engine: "userspace", Server: 79, Contents: &host.Contents{Limits: ipc.DefaultLimits()}, Processes: []host.Process{
+				{PID: 80, Attached: []host.Attachment{{}}, Waiting: []host.Wait{{TID: 80, Call: "semop", Since: 3 * time.Second}}},
+			}},
 			{State: registry.Alive, Engine: "kernel", Inode: 4026532103, Hidden: true},
 			{State: registry.Alive, Engine: "kernel", Inode: 4026532104, Members: []int{1}, Contents: &host.Contents{Limits: ipc.DefaultLimits()}},
 		}},

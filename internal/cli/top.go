@@ -71,6 +71,11 @@ that top does can be seen by the programs that it looks at.
 			if asJSON {
 				return report.WriteJSON(cmd.OutOrStdout())
 			}
+			if s := report.Survey(); namespace == "" {
+				noteMissing(cmd.ErrOrStderr(), s)
+			} else if s.Unseen > 0 {
+				fmt.Fprintln(cmd.ErrOrStderr(), "ipcns: "+unseenUseNote(s.Unseen))
+			}
 			if !once {
 				fmt.Fprintln(cmd.ErrOrStderr(), "ipcns: this is one look, since standard output is no terminal with a cursor; two that are compared: ipcns top --once -d 2")
 			}

@@ -20,7 +20,7 @@ const webInode = 4026532001
 // in web, a queue grows by two messages a look, and a set is operated on by every
 // other. There is no web if its id is 0.
 func machineAt(look int, webID uint64) *Look {
-	s := &survey.Survey{Taken: began.Add(time.Duration(look) * time.Second), Unseen: 2}
+	s := &survey.Survey{Taken: began.Add(time.Duration(look) * time.Second), Unseen: 2, Missing: []string{host.MountsElsewhere}}
 	if webID != 0 {
 		s.Namespaces = append(s.Namespaces, web(look, webID))
 	}
@@ -30,6 +30,7 @@ func machineAt(look int, webID uint64) *Look {
 		named("ours", &survey.Namespace{Engine: "userspace", Server: 400, Members: []int{401}, Counts: counts(1, 2, 3, 4)}),
 		&survey.Namespace{Inode: 4026531839, Owner: new(uint32), Members: []int{1, 2, 77}, Contents: &host.Contents{Queues: []host.MessageQueue{{ID: 3, MsqidDS: ipc.MsqidDS{Qnum: 5, Qbytes: 100, Cbytes: 50}}}}, Counts: counts(1, 0, 0, 0)},
 		&survey.Namespace{Inode: 4026532005, Hidden: true},
+		&survey.Namespace{Inode: 4026532006, Holders: []host.Holder{{Kind: host.HeldByMount}, {Kind: host.HeldByDescriptor}}, Counts: counts(0, 0, 0, 0)},
 	)
 	for _, ns := range s.Namespaces {
 		if ns.State == "" {

@@ -75,11 +75,14 @@ func members(ns *survey.Namespace) cell {
 	return count(len(ns.Members))
 }
 
-// command is that of the process with the lowest id, or why there is none.
+// command is that of the process with the lowest id, or in parentheses what else
+// keeps the namespace, or why nothing does.
 func (l *Look) command(ns *survey.Namespace) string {
 	switch {
 	case ns.State != registry.Alive:
 		return "(" + string(ns.State) + ")"
+	case len(ns.Members) == 0 && len(ns.Holders) > 0:
+		return "(" + string(ns.Holders[0].Kind) + ")"
 	case len(ns.Members) == 0 || l.Commands[ns.Members[0]] == "":
 		return "-"
 	}

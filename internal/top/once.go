@@ -54,6 +54,9 @@ func Once(ctx context.Context, names *registry.Registry, namespace string, inter
 	return r, nil
 }
 
+// Survey is what the report is made from.
+func (r *Report) Survey() *survey.Survey { return r.look.Survey }
+
 // Write prints tables, of lines of no more than width columns unless that is 0.
 func (r *Report) Write(w io.Writer, users listing.Names, width int) error {
 	if r.namespace == nil {
@@ -88,6 +91,7 @@ type (
 	namespacesDocument struct {
 		Taken      time.Time       `json:"taken"`
 		Unseen     int             `json:"unseen_processes"`
+		Missing    []string        `json:"missing"`
 		Namespaces []namespaceLook `json:"namespaces"`
 	}
 	namespaceLook struct {
@@ -105,6 +109,7 @@ type (
 	objectsDocument struct {
 		Taken     time.Time      `json:"taken"`
 		Unseen    int            `json:"unseen_processes"`
+		Missing   []string       `json:"missing"`
 		Name      *string        `json:"name"`
 		Inode     uint64         `json:"inode"`
 		Objects   []objectLook   `json:"objects"` // null if they cannot be seen
@@ -121,9 +126,9 @@ type (
 // WriteJSON prints the report as JSON.
 func (r *Report) WriteJSON(w io.Writer) error {
 	if r.namespace != nil {
-		return listing.WriteJSON(w, objectsDocument{r.look.Taken, r.look.Unseen, r.namespace.Name, r.namespace.Inode, r.objects(), r.namespace.Processes})
+		return listing.WriteJSON(w, objectsDocument{r.look.Taken, r.look.Unseen, r.missing(), r.namespace.Name, r.namespace.Inode, r.objects(), r.namespace.Processes})
 	}
-	d := namespacesDocument{r.look.Taken, r.look.Unseen, []namespaceLook{}}
+	d := namespacesDocument{r.look.Taken, r.look.Unseen, r.missing(), []namespaceLook{}}
 	for _, ns := range r.look.Namespaces {
 		n := namespaceLook{Name: ns.Name, Inode: ns.Inode, Engine: ns.Engine, State: string(ns.State), OwnerUID: ns.Owner, Counts: ns.Counts}
 		if !ns.Hidden {
@@ -137,6 +142,9 @@ func (r *Report) WriteJSON(w io.Writer) error {
 	}
 	return listing.WriteJSON(w, d)
 }
+
+// missing is an empty list in JSON if there is nothing.
+func (r *Report) missing() []string { return append([]string{}, r.look.Missing...) }
 
 func (r *Report) objects() []objectLook {
 	if r.namespace.Contents == nil {

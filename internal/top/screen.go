@@ -172,10 +172,19 @@ func (m *model) order() string {
 	if p.filter != "" {
 		text = "filter: " + p.filter + "   " + text
 	}
-	if l := m.current(); l.Unseen > 0 && p.view == namespaces {
-		text += fmt.Sprintf("   %s not seen", plural(l.Unseen, "process"))
+	if unseen := m.current().unseen(); unseen != "" && p.view == namespaces {
+		text += "   not seen: " + unseen
 	}
 	return text
+}
+
+// unseen says what could not be looked at, for which something may be missing.
+func (l *Look) unseen() string {
+	var what []string
+	if l.Unseen > 0 {
+		what = append(what, plural(l.Unseen, "process"))
+	}
+	return strings.Join(append(what, l.Missing...), ", ")
 }
 
 // nothing says why there is no row.

@@ -14,7 +14,7 @@ The kernel counts no messages and no operations. These figures are from looks on
   ACTIVE  in how many of the last looks, of ten at most, the object had been used
   LAST    since the last send, receive, semop, attach or detach; the kernel does not tell it of POSIX message queues
 
-An object was used if a time, a size, a value or a process that the kernel tells of it has changed. Times are whole seconds, so one of two uses within the same second may not be seen. MSG, SEM, SHM and MQ are how many there are: message queues, semaphore sets, segments and POSIX message queues; of a process, SHM and MQ are how many it has attached and open.
+An object was used if a time, a size, a value or a process that the kernel tells of it has changed. Times are whole seconds, so one of two uses within the same second may not be seen. MSG, SEM, SHM and MQ are how many there are: message queues, semaphore sets, segments and POSIX message queues; of a process, SHM and MQ are how many it has attached and open. COMMAND is that of the process with the lowest id, or in parentheses what keeps a namespace that has none.
 
 Where there are many processes it takes long to search for them and for namespaces. That is done only so often that it takes half a percent of a core; the top line says when it was. What is on the screen is looked at each time, and that less often than asked for where it would take more than another 1.3 percent.
 `

@@ -99,6 +99,8 @@ from those of every other program.`,
   ipcns exec web -- ./server        a program in it
   ipcns ls                          the IPC namespaces of this machine
   ipcns ipcs -n pid:4242            what is in that of process 4242
+  ipcns ps web                      who uses what is in web, and who waits for what
+  ipcns doctor web                  what is wrong there, and what to do
   ipcns tour                        the story of IPC namespaces, live`,
 		DisableFlagsInUseLine: true,
 
@@ -192,6 +194,7 @@ var commands = map[string]func() *cobra.Command{
 	"completion":          newCompletion,
 	launch.FailureCommand: newLaunchFailed,
 	server.JoinCommand:    newJoinServer,
+	lookInsideCommand:     newLookInside,
 }
 
 // addCommands adds the command that the arguments begin with, and all of them

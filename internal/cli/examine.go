@@ -102,7 +102,7 @@ func lookOf(s *survey.Survey, reference func(*survey.Namespace) string) doctor.L
 // examineAll looks at all namespaces of the machine, and returns those that this
 // user may not look into as well.
 func examineAll() (look doctor.Look, closed []string, err error) {
-	s, err := survey.Take(run.Names(), survey.Options{Contents: true, Values: true, Limits: true, Processes: true})
+	s, err := takeWhole(survey.Options{Contents: true, Values: true, Limits: true, Processes: true})
 	if err != nil {
 		return look, nil, err
 	}

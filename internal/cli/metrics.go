@@ -13,7 +13,6 @@ import (
 	"time"
 
 	"github.com/ipcns/ipcns/internal/metrics"
-	"github.com/ipcns/ipcns/internal/run"
 	"github.com/ipcns/ipcns/internal/survey"
 	"github.com/spf13/cobra"
 )
@@ -64,7 +63,7 @@ processes that concerns. Root sees all.`, metrics.QueuesTold, metrics.Path),
 
 func lookForMetrics() (metrics.Look, error) {
 	begun := time.Now()
-	s, err := survey.Take(run.Names(), survey.Options{Contents: true, Limits: true, Processes: true})
+	s, err := takeWhole(survey.Options{Contents: true, Limits: true, Processes: true})
 	return metrics.Look{Survey: s, Took: time.Since(begun)}, err
 }
 

@@ -14,7 +14,6 @@ import (
 	"github.com/ipcns/ipcns/internal/doctor"
 	"github.com/ipcns/ipcns/internal/listing"
 	"github.com/ipcns/ipcns/internal/oneline"
-	"github.com/ipcns/ipcns/internal/run"
 	"github.com/ipcns/ipcns/internal/survey"
 	"github.com/ipcns/ipcns/ipc"
 	"github.com/spf13/cobra"
@@ -51,7 +50,7 @@ that use nothing, and null for the key of an object that may not be looked at.
 		},
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if all {
-				s, err := survey.Take(run.Names(), survey.Options{Processes: true})
+				s, err := takeWhole(survey.Options{Processes: true})
 				if err != nil {
 					return err
 				}

@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/ipcns/ipcns/host"
 	"github.com/ipcns/ipcns/ipc"
 )
 
@@ -37,6 +38,22 @@ func translate(to func(uint32) uint32, id uint32) uint32 {
 func (n *Names) translate(perm *ipc.Perm) {
 	perm.UID, perm.GID = n.uid(perm.UID), n.gid(perm.GID)
 	perm.CUID, perm.CGID = n.uid(perm.CUID), n.gid(perm.CGID)
+}
+
+// Translate gives objects the ids of the reader.
+func (n *Names) Translate(c *host.Contents) {
+	for i := range c.Queues {
+		n.translate(&c.Queues[i].Perm)
+	}
+	for i := range c.Sets {
+		n.translate(&c.Sets[i].Perm)
+	}
+	for i := range c.Segments {
+		n.translate(&c.Segments[i].Perm)
+	}
+	for i := range c.Mqueues {
+		c.Mqueues[i].UID, c.Mqueues[i].GID = n.uid(c.Mqueues[i].UID), n.gid(c.Mqueues[i].GID)
+	}
 }
 
 // User returns the name of a user id that was translated.

@@ -106,12 +106,24 @@ func (l looker) lookInto(ns *Namespace, opened *ipcns.Namespace) (err error) {
 	err = unix.Setns(int(opened.File().Fd()), unix.CLONE_NEWIPC)
 	if err == unix.EPERM {
 		ns.Counts, ns.Sizes = lookBeside(opened)
+		l.askInside(ns, opened)
 		return nil
 	}
 	if err != nil {
 		return err
 	}
 	return l.lookAround(ns)
+}
+
+// askInside asks a process that goes into the namespace, if contents are wanted. If
+// that fails they may not be seen.
+func (l looker) askInside(ns *Namespace, opened *ipcns.Namespace) {
+	if !l.options.Contents || l.options.Inside == nil {
+		return
+	}
+	if seen, err := l.options.Inside(opened.File()); err == nil {
+		ns.Contents, ns.device = seen.Contents, seen.Device
+	}
 }
 
 // lookAround looks at what is in the namespace that the calling thread is in.

@@ -85,6 +85,9 @@ func only[T any](all []T, wanted func(T) bool) []T {
 
 // mqueueDevice returns the device number of the POSIX queues of the namespace.
 func (ns *Namespace) mqueueDevice() (device uint64, err error) {
+	if ns.device != 0 {
+		return ns.device, nil
+	}
 	opened, err := ns.open()
 	if err != nil {
 		return 0, err

@@ -27,6 +27,15 @@ type Options struct {
 	Values    bool // and those of semaphores
 	Limits    bool // and those of the namespace
 	Processes bool // what processes use, and wait for; and the objects
+	// Inside looks into a namespace that this process may not enter, though its
+	// owner is this user; nil for not at all. It takes longer than all else.
+	Inside func(ns *os.File) (Inside, error)
+}
+
+// Inside is what a process tells that is in a namespace.
+type Inside struct {
+	Contents *host.Contents
+	Device   uint64 // the device number of the POSIX queues, 0 if that is not known
 }
 
 // A Survey is what one look has found.
@@ -67,6 +76,7 @@ type Namespace struct {
 	Processes []host.Process
 
 	open   func() (*ipcns.Namespace, error)
+	device uint64              // of its POSIX queues, 0 if it has not been told
 	found  host.Namespace      // what the machine shows of it
 	served *registry.Namespace // nil for one of the kernel's
 }

@@ -293,7 +293,11 @@ func TestOpenOfWhatAProcessHasLeft(t *testing.T) {
 	ns := ipctest.New(t)
 	expectNotFound(t, ns)
 	cmd, stdin := startIn(t, ns, "read line; exec unshare --ipc cat")
-	found, _ := find(t, ns.Inode())
+	var found host.Namespace
+	ipctest.Eventually(t, "nobody else looks into the namespace", func() bool {
+		found, _ = find(t, ns.Inode())
+		return slices.Equal(found.PIDs, []int{cmd.Process.Pid})
+	})
 	if _, err := stdin.Write([]byte("\n")); err != nil {
 		t.Fatal(err)
 	}

@@ -93,7 +93,7 @@ func Run(t *testing.T, implementation Implementation) {
 	t.Parallel()
 	proven := newCoverage()
 	t.Cleanup(func() { t.Log(proven) })
-	for _, group := range [][]Case{common, permissions, limits, messageQueues, semaphores, segments, mqueues} {
+	for _, group := range [][]Case{idCases, permissions, limits, messageQueues, semaphores, segments, mqueues} {
 		for _, c := range group {
 			t.Run(c.Name, func(t *testing.T) {
 				t.Parallel()

@@ -14,8 +14,8 @@ import (
 // indexBits are the bits of an id that are its index; those above are its seq.
 const indexBits = 15
 
-// common are ids, keys and times, which are the same for all System V objects.
-var common = []Case{
+// idCases are of ids, keys and times, which are the same for all System V objects.
+var idCases = []Case{
 	{"A.1.1 the first object has id 0, which is an id like others", each(func(t *testing.T, w World, m mechanism) {
 		p := w.Root()
 		equal(t, "id", m.make(t, p, 1, 0o600), 0)

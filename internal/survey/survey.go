@@ -172,24 +172,31 @@ func unnamedServed(names []*registry.Namespace) (all []*Namespace) {
 // fill completes the namespaces, some at a time, and leaves out what has ended
 // since.
 func (s *Survey) fill(options Options) error {
-	own, err := host.Proc("/proc").Inode(os.Getpid())
+	own, err := ipcns.Current()
 	if err != nil {
 		return err
 	}
+	defer own.Close()
 	_, _, within := server.Within()
-	l := looker{options, own, within}
+	l := looker{options, own.Inode(), within}
 	errs := make([]error, len(s.Namespaces))
 	var next atomic.Int64
 	var workers sync.WaitGroup
 	for range runtime.GOMAXPROCS(0) {
 		workers.Go(func() {
-			// The thread goes from one namespace to the next.
-			thread.Do(func() error {
-				for i := next.Add(1); int(i) <= len(errs); i = next.Add(1) {
-					errs[i-1] = l.fill(s.Namespaces[i-1])
-				}
-				return nil
-			})
+			for int(next.Load()) < len(errs) {
+				thread.Do(func() error {
+					for i := next.Add(1); int(i) <= len(errs); i = next.Add(1) {
+						errs[i-1] = l.fill(s.Namespaces[i-1])
+						// Who waits for others in a namespace keeps it from being
+						// removed. A thread that may not come back ends.
+						if err := unix.Setns(int(own.File().Fd()), unix.CLONE_NEWIPC); err != nil {
+							return err
+						}
+					}
+					return nil
+				})
+			}
 		})
 	}
 	workers.Wait()

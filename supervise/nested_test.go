@@ -20,6 +20,16 @@ func TestNamespacesWithin(t *testing.T) {
 if os.fork() == 0: os._exit(ctypes.CDLL(None).msgget(7, 0o1600))
 print(os.wait()[1] >> 8)"'`, "1\n1\n"},
 		"nest": {`unshare -i sh -c 'ipcmk -Q >/dev/null; unshare -i sh -c "` + queues + `"; ` + queues + `'; ` + queues, "0\n1\n0\n"},
+		"are those of the thread that becomes another program": {`python3 -c "
+import ctypes, os, threading
+l = ctypes.CDLL(None)
+l.msgget(5, 0o1600)
+def become():
+    assert l.unshare(0x08000000) == 0
+    os.execlp('python3', 'python3', '-c', 'import ctypes; print(ctypes.CDLL(None).msgget(5, 0o600))')
+t = threading.Thread(target=become)
+t.start()
+t.join()"`, "-1\n"},
 		"leave what was started before": {`python3 -c "
 import ctypes, os
 l = ctypes.CDLL(None)

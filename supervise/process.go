@@ -52,8 +52,9 @@ func (s *Supervisor) threadOf(c *call) (*thread, syscall.Errno) {
 	switch {
 	case errno != 0:
 		return nil, errno
+	case th != nil && th.process.pid == status.pid && th.process.execedBy(c.tid):
+		th.process.leaveAll(s)
 	case th != nil && th.process.pid == status.pid:
-		th.process.settleExec(c.tid)
 		th.task.Credentials, th.stale, th.called = status.credentials, unsettled(status.credentials), now
 		return th, 0
 	case th != nil: // it ended when another thread called execve(2), and its number is used again
@@ -137,15 +138,26 @@ func (c *call) exec() {
 	}
 }
 
-// settleExec notes that a thread calls. As long as another is about to become a
-// program, nothing tells which of them has the number of the first, and its
-// credentials are read for each call.
-func (p *process) settleExec(tid int) {
+// execedBy notes that a thread calls, and reports whether it may be another than the
+// one that is known by its number: one that has become a program has the number of
+// the process's first thread, and is where it was itself. Of those that were about to
+// it is none that is still there. As long as there is one, credentials are read for
+// each call.
+func (p *process) execedBy(tid int) (another bool) {
 	delete(p.execs, tid)
 	for other := range p.execs {
 		if unix.Access(procPath(p.pid, "task/"+itoa(other)), unix.F_OK) != nil {
 			delete(p.execs, other)
+			another = true
 		}
+	}
+	return another
+}
+
+// leaveAll forgets the threads of a process, of which all but one have ended.
+func (p *process) leaveAll(s *Supervisor) {
+	for tid := range p.tids {
+		s.leave(tid, s.threads[tid])
 	}
 }
 

@@ -32,15 +32,8 @@ func ContentsOf(system ipc.System, values bool) (*Contents, error) {
 // slowly the more namespaces there are, which all have such files in one place: of a
 // thousand, that takes longer than all else.
 func ObjectsOf(system ipc.System, values bool) (*Contents, error) {
-	var c Contents
-	var err error
-	if c.Queues, err = MessageQueues(system); err != nil {
-		return nil, err
-	}
-	if c.Sets, err = SemaphoreSets(system); err != nil {
-		return nil, err
-	}
-	if c.Segments, err = Segments(system); err != nil {
+	c, err := SystemVObjectsOf(system)
+	if err != nil {
 		return nil, err
 	}
 	if mqueues, err := lookAtMqueues(system); err == nil { // else they may not be seen
@@ -49,7 +42,22 @@ func ObjectsOf(system ipc.System, values bool) (*Contents, error) {
 	if values {
 		c.readValues(system)
 	}
-	return &c, nil
+	return c, nil
+}
+
+// SystemVObjectsOf is ObjectsOf without semaphores and POSIX queues, to list which
+// takes as long as the rest.
+func SystemVObjectsOf(system ipc.System) (*Contents, error) {
+	var c Contents
+	var err error
+	if c.Queues, err = MessageQueues(system); err != nil {
+		return nil, err
+	}
+	if c.Sets, err = SemaphoreSets(system); err != nil {
+		return nil, err
+	}
+	c.Segments, err = Segments(system)
+	return &c, err
 }
 
 // lookAtMqueues lists the POSIX queues, and changes none of their times.

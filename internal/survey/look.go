@@ -59,7 +59,7 @@ func (l looker) askServer(ns *Namespace) error {
 	}
 	uid := uint32(os.Geteuid())
 	ns.Owner, ns.Members, ns.Counts = &uid, status.Members, CountsOf(status)
-	if !l.options.Contents {
+	if !l.options.objects() {
 		return nil
 	}
 	picture, err := ns.served.Picture()
@@ -118,7 +118,7 @@ func (l looker) lookInto(ns *Namespace, opened *ipcns.Namespace) (err error) {
 // askInside asks a process that goes into the namespace, if contents are wanted. If
 // that fails they may not be seen.
 func (l looker) askInside(ns *Namespace, opened *ipcns.Namespace) {
-	if !l.options.Contents || l.options.Inside == nil {
+	if !l.options.objects() || l.options.Inside == nil {
 		return
 	}
 	if seen, err := l.options.Inside(opened.File()); err == nil {
@@ -128,18 +128,23 @@ func (l looker) askInside(ns *Namespace, opened *ipcns.Namespace) {
 
 // lookAround looks at what is in the namespace that the calling thread is in.
 func (l looker) lookAround(ns *Namespace) (err error) {
-	if ns.Counts, ns.Sizes, err = countObjects(kernel.System{}, ns.found.Mqueues); err != nil || !l.options.Contents {
+	system := kernel.System{}
+	if ns.Counts, ns.Sizes, err = countObjects(system, ns.found.Mqueues); err != nil || !l.options.objects() {
 		return err
 	}
-	read := host.ObjectsOf
-	if l.options.Limits {
-		read = host.ContentsOf
-	}
-	if ns.Contents, err = read(kernel.System{}, l.options.Values); err != nil {
+	switch {
+	case l.options.Limits:
+		ns.Contents, err = host.ContentsOf(system, l.options.Values)
+	case l.options.Contents:
+		ns.Contents, err = host.ObjectsOf(system, l.options.Values)
+	default:
+		ns.Contents, err = host.SystemVObjectsOf(system)
 		return err
 	}
-	ns.Counts = countsOfContents(ns.Contents)
-	return nil
+	if err == nil {
+		ns.Counts = countsOfContents(ns.Contents)
+	}
+	return err
 }
 
 func countsOfContents(c *host.Contents) Counts {

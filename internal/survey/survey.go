@@ -26,11 +26,14 @@ type Options struct {
 	Contents  bool // the objects, and not only how many there are
 	Values    bool // and those of semaphores
 	Limits    bool // and those of the namespace
-	Processes bool // what processes use, and wait for; and the objects
+	Processes bool // what processes use, and wait for; and the System V objects
 	// Inside looks into a namespace that this process may not enter, though its
 	// owner is this user; nil for not at all. It takes longer than all else.
 	Inside func(ns *os.File) (Inside, error)
 }
+
+// objects reports whether any are wanted.
+func (o Options) objects() bool { return o.Contents || o.Processes }
 
 // Inside is what a process tells that is in a namespace.
 type Inside struct {
@@ -125,7 +128,6 @@ func Take(names *registry.Registry, options Options) (*Survey, error) {
 			s.Namespaces = append(s.Namespaces, &Namespace{State: registry.Alive, Inode: ns.Inode, Engine: kernelEngine, Members: ns.PIDs, Holders: ns.Holders, open: ns.Open, found: ns})
 		}
 	}
-	options.Contents = options.Contents || options.Processes
 	if err := s.fill(options); err != nil || !options.Processes {
 		return s, err
 	}

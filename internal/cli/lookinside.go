@@ -3,9 +3,11 @@
 package cli
 
 import (
+	"context"
 	"encoding/json"
 	"os"
 	"os/exec"
+	"time"
 
 	"github.com/ipcns/ipcns/host"
 	"github.com/ipcns/ipcns/internal/run"
@@ -25,9 +27,14 @@ func takeWhole(options survey.Options) (*survey.Survey, error) {
 	return survey.Take(run.Names(), options)
 }
 
+// patience is how long one namespace may hold up a look at all.
+const patience = 5 * time.Second
+
 // lookInside looks into a namespace by a process that goes there.
 func lookInside(ns *os.File) (seen survey.Inside, err error) {
-	cmd := exec.Command("/proc/self/exe")
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, "/proc/self/exe")
 	cmd.Args = []string{"ipcns", lookInsideCommand, "path:/proc/self/fd/3"}
 	cmd.ExtraFiles = []*os.File{ns}
 	output, err := cmd.Output()

@@ -3,7 +3,6 @@
 package graph
 
 import (
-	"encoding/xml"
 	"fmt"
 	"io"
 	"math"
@@ -160,7 +159,7 @@ func (p *picture) write(b *strings.Builder) {
 	}
 	height += legendHeight + margin
 	fmt.Fprintf(b, `<svg xmlns="http://www.w3.org/2000/svg" width="%.0f" height="%.0f" viewBox="0 0 %.0f %.0f" role="img">`+"\n", p.width, height, p.width, height)
-	fmt.Fprintf(b, "<title>%s</title>\n%s", escaped(p.graph.Title), style)
+	fmt.Fprintf(b, "<title>%s</title>\n%s", escaped(p.graph.Title), style())
 	fmt.Fprintf(b, `<rect class="paper" width="%.0f" height="%.0f" rx="8"/>`+"\n", p.width, height)
 	text(b, margin, 34, "heading", p.graph.Title)
 	for i, note := range p.graph.Notes {
@@ -317,14 +316,16 @@ func escaped(words string) string {
 		if i > 0 {
 			b.WriteString("\n")
 		}
-		xml.EscapeText(&b, []byte(oneline.Of(line))) // a Builder takes all
+		b.WriteString(xmlEscapes.Replace(oneline.Of(line)))
 	}
 	return b.String()
 }
 
+var xmlEscapes = strings.NewReplacer("&", "&amp;", "<", "&lt;", ">", "&gt;", `"`, "&#34;", "'", "&#39;")
+
 // style is for light and for dark pages. Programs that know nothing of media take
 // the light one.
-var style = func() string {
+func style() string {
 	light := map[string]string{"paper": "#ffffff", "box": "#f6f8fa", "line": "#d0d7de", "ink": "#1f2328", "soft": "#59636e",
 		"process": "#ddf4ff", "queue": "#fff8c5", "set": "#dafbe1", "segment": "#fbefff", "mqueue": "#fff1e5",
 		"message": "#0969da", "operated": "#1a7f37", "attached": "#8250df", "open": "#bc4c00", "waits": "#cf222e"}
@@ -343,7 +344,7 @@ var style = func() string {
 	}
 	b.WriteString("</defs>\n")
 	return b.String()
-}()
+}
 
 func colours(of map[string]string) string {
 	var b strings.Builder

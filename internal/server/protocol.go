@@ -46,6 +46,9 @@ type Status struct {
 	PID                             int
 	Members                         []int // the processes in it, as far as they have shown
 	Queues, Sets, Segments, Mqueues int
+	Messages, MessageBytes          int // System V
+	Semaphores                      int
+	Pages                           uint64 // of segments
 }
 
 // A Picture is what is in the namespace of a server, and what processes do with

@@ -181,6 +181,7 @@ func (s *server) status() (Status, error) {
 			return err
 		}
 		status.Queues, status.Sets, status.Segments = queues.Queues, sets.Sets, segments.Segments
+		status.Messages, status.MessageBytes, status.Semaphores, status.Pages = queues.Messages, queues.Bytes, sets.Semaphores, segments.Pages
 		status.Mqueues, err = looker.MqCount()
 		return err
 	})

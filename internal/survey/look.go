@@ -59,6 +59,7 @@ func (l looker) askServer(ns *Namespace) error {
 	}
 	uid := uint32(os.Geteuid())
 	ns.Owner, ns.Members, ns.Counts = &uid, status.Members, CountsOf(status)
+	ns.Sizes = sizesOf(status.Messages, status.MessageBytes, status.Semaphores, status.Pages)
 	if !l.options.objects() {
 		return nil
 	}

@@ -3,6 +3,8 @@
 package host
 
 import (
+	"fmt"
+	"strings"
 	"time"
 
 	"github.com/ipcns/ipcns/ipc"
@@ -59,4 +61,22 @@ type Wait struct {
 	Timed bool `json:"timed,omitempty"`
 	// Since is how long the thread has slept, at least; 0 if that is not known.
 	Since time.Duration `json:"nanoseconds"`
+}
+
+// Semops returns the operations of a semop as "ipcns sem op" takes them, of many the
+// first: [0:-1 2:0 1:+3 4:0 and 3 more].
+func (w Wait) Semops() string {
+	const most = 4
+	var words []string
+	for _, op := range w.Operations[:min(most, len(w.Operations))] {
+		sign := ""
+		if op.Op > 0 {
+			sign = "+"
+		}
+		words = append(words, fmt.Sprintf("%d:%s%d", op.Num, sign, op.Op))
+	}
+	if more := len(w.Operations) - most; more > 0 {
+		words = append(words, fmt.Sprintf("and %d more", more))
+	}
+	return "[" + strings.Join(words, " ") + "]"
 }

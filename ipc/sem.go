@@ -16,9 +16,9 @@ type SemidDS struct {
 // 0, Op is added to its value; below, -Op is taken away, once the value is at
 // least that; 0 waits for the value 0.
 type Sembuf struct {
-	Num uint16 // the semaphore's number in the set
-	Op  int16
-	Flg int16 // NoWait and SemUndo
+	Num uint16 `json:"num"` // the semaphore's number in the set
+	Op  int16  `json:"op"`
+	Flg int16  `json:"flags"` // NoWait and SemUndo
 }
 
 // SemMaxValue is SEMVMX, the highest value of a semaphore.

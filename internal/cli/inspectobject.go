@@ -274,21 +274,14 @@ func (v *viewing) by(seconds int64, who *actor) string {
 
 // A sleeper is a thread that waits for something of an object.
 type sleeper struct {
-	PID        int         `json:"pid"`
-	TID        int         `json:"tid"`
-	Command    string      `json:"command"`
-	Type       *int64      `json:"type,omitempty"`
-	Operations []operation `json:"operations,omitempty"`
-	Seconds    *float64    `json:"seconds"` // how long, at least; null if that is not known
+	PID        int          `json:"pid"`
+	TID        int          `json:"tid"`
+	Command    string       `json:"command"`
+	Type       *int64       `json:"type,omitempty"`
+	Operations []ipc.Sembuf `json:"operations,omitempty"`
+	Seconds    *float64     `json:"seconds"` // how long, at least; null if that is not known
 
-	since time.Duration
-}
-
-// An operation is one of those of semop(2).
-type operation struct {
-	Num   uint16 `json:"num"`
-	Op    int16  `json:"op"`
-	Flags uint16 `json:"flags"`
+	wait host.Wait
 }
 
 // sleepers returns who sleeps in one of the calls, as far as they may be looked at.
@@ -299,10 +292,7 @@ func (v *viewing) sleepers(is func(*host.Wait) bool) []sleeper {
 			if w.Namespace != v.ns.Inode || !is(&w) {
 				continue
 			}
-			s := sleeper{PID: p.PID, TID: w.TID, Command: p.Command, since: w.Since}
-			for _, op := range w.Operations {
-				s.Operations = append(s.Operations, operation{op.Num, op.Op, uint16(op.Flg)})
-			}
+			s := sleeper{PID: p.PID, TID: w.TID, Command: p.Command, Operations: w.Operations, wait: w}
 			if w.Call == "msgrcv" || w.Call == "msgsnd" {
 				s.Type = &w.Type
 			}
@@ -324,8 +314,8 @@ func sleeperLines(title string, sleepers []sleeper, what func(*sleeper) string) 
 			text = fmt.Sprintf("thread %d of ", s.TID) + text
 		}
 		text += " " + what(&s)
-		if s.since > 0 {
-			text += ", for " + age.Of(s.since)
+		if s.wait.Since > 0 {
+			text += ", for " + age.Of(s.wait.Since)
 		}
 		lines = append(lines, [2]string{title, text})
 	}

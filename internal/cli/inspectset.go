@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"strconv"
-	"strings"
 
 	"github.com/ipcns/ipcns/host"
 	"github.com/ipcns/ipcns/internal/oneline"
@@ -56,19 +55,14 @@ func (a *setAccount) lines() [][2]string {
 		{"last operation", a.when(a.set.Otime)},
 		{"last changed", a.when(a.set.Ctime)},
 	}...)
-	return append(lines, sleeperLines("waiting", a.Waiting, func(s *sleeper) string { return "waits for " + operations(s) })...)
+	return append(lines, sleeperLines("waiting", a.Waiting, semopWords)...)
 }
 
-// operations are those in which somebody sleeps, as "ipcns sem op" takes them.
-func operations(s *sleeper) string {
+func semopWords(s *sleeper) string {
 	if s.Operations == nil {
-		return "what may not be known"
+		return "waits for what may not be known"
 	}
-	var words []string
-	for _, op := range s.Operations {
-		words = append(words, fmt.Sprintf("%d:%d", op.Num, op.Op))
-	}
-	return "[" + strings.Join(words, " ") + "]"
+	return "waits for " + s.wait.Semops()
 }
 
 func (a *setAccount) detail(w io.Writer) error {

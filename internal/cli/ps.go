@@ -223,7 +223,7 @@ func (o objects) wait(w host.Wait) string {
 	case "semop":
 		text += object("sem", w.ID, o.sets)
 		if w.Operations != nil {
-			text += " " + operationsText(w.Operations)
+			text += " " + w.Semops()
 		}
 	default:
 		if w.Name != "" {
@@ -245,22 +245,6 @@ func object(kind string, id int, keys map[int]ipc.Key) string {
 		text += " (key " + key.String() + ")"
 	}
 	return text
-}
-
-func operationsText(ops []ipc.Sembuf) string {
-	const most = 8 // that are of use in a line
-	var parts []string
-	for _, op := range ops[:min(most, len(ops))] {
-		sign := ""
-		if op.Op > 0 {
-			sign = "+"
-		}
-		parts = append(parts, fmt.Sprintf("%d:%s%d", op.Num, sign, op.Op))
-	}
-	if len(ops) > most {
-		parts = append(parts, fmt.Sprintf("and %d more", len(ops)-most))
-	}
-	return "[" + strings.Join(parts, " ") + "]"
 }
 
 // What ps prints as JSON.
@@ -288,13 +272,9 @@ type (
 	}
 	jsonWait struct {
 		host.Wait
-		Key        *string         `json:"key"`
-		Operations []jsonOperation `json:"operations,omitempty"`
-	}
-	jsonOperation struct {
-		Number    uint16 `json:"sem_num"`
-		Operation int16  `json:"sem_op"`
-		Flags     int16  `json:"sem_flg"`
+		Key         *string  `json:"key"`
+		Seconds     *float64 `json:"seconds"`               // how long, at least; null if that is not known
+		Nanoseconds *int64   `json:"nanoseconds,omitempty"` // nil, in place of those of the Wait
 	}
 )
 
@@ -334,8 +314,9 @@ func (o objects) jsonWait(w host.Wait) jsonWait {
 	if key, known := keys[w.ID]; known && !strings.HasPrefix(w.Call, "mq") {
 		wait.Key = keyText(key)
 	}
-	for _, op := range w.Operations {
-		wait.Operations = append(wait.Operations, jsonOperation{op.Num, op.Op, op.Flg})
+	if w.Since > 0 {
+		seconds := w.Since.Seconds()
+		wait.Seconds = &seconds
 	}
 	return wait
 }

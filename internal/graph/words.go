@@ -114,25 +114,11 @@ func waitWords(w host.Wait) string {
 	case "msgsnd":
 		return plural(int(w.Bytes), "byte", "bytes")
 	case "semop":
-		return operations(w.Operations)
+		if w.Operations != nil {
+			return w.Semops()
+		}
 	}
 	return ""
-}
-
-// operations are written as num:op.
-func operations(ops []ipc.Sembuf) string {
-	if ops == nil {
-		return ""
-	}
-	const most = 4
-	var words []string
-	for _, op := range ops[:min(most, len(ops))] {
-		words = append(words, fmt.Sprintf("%d:%d", op.Num, op.Op))
-	}
-	if len(ops) > most {
-		words = append(words, "…")
-	}
-	return "[" + strings.Join(words, " ") + "]"
 }
 
 // call is what one waits in.

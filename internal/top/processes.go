@@ -77,7 +77,7 @@ func waits(all []host.Wait, object string) (what, lasted cell) {
 	case w.Call == "msgrcv":
 		text += fmt.Sprintf(" type %d", w.Type)
 	case len(w.Operations) > 0:
-		text += " " + operations(w)
+		text += " " + w.Semops()
 	}
 	if more := len(all) - 1; more > 0 {
 		text += fmt.Sprintf(", %d more", more)
@@ -87,21 +87,4 @@ func waits(all []host.Wait, object string) (what, lasted cell) {
 		lasted = cell{text: age.Of(w.Since), order: w.Since.Seconds()}
 	}
 	return what, lasted
-}
-
-// operations are the first of those of a semop, each as number:change.
-func operations(w host.Wait) string {
-	const most = 3
-	var ops []string
-	for _, op := range w.Operations[:min(most, len(w.Operations))] {
-		change := "0" // waits for that
-		if op.Op != 0 {
-			change = fmt.Sprintf("%+d", op.Op)
-		}
-		ops = append(ops, fmt.Sprintf("%d:%s", op.Num, change))
-	}
-	if len(w.Operations) > most {
-		ops = append(ops, "...")
-	}
-	return "[" + strings.Join(ops, " ") + "]"
 }

@@ -26,6 +26,7 @@ var commands = map[string]func(ts *testscript.TestScript, neg bool, args []strin
 	"signal":     cmdSignal,
 	"becomes":    cmdBecomes,
 	"gone":       cmdGone,
+	"shows":      cmdShows,
 	"transcript": cmdTranscript,
 	"terminal":   cmdTerminal,
 	"type":       cmdType,
@@ -113,6 +114,20 @@ func cmdGone(ts *testscript.TestScript, neg bool, args []string) {
 	waitFor(ts, "process "+args[0]+" has ended", func() (string, bool) {
 		stat, err := os.ReadFile("/proc/" + args[0] + "/stat")
 		return string(stat), err != nil || strings.Contains(string(stat), ") Z ")
+	})
+}
+
+// cmdShows runs a program until its standard output matches. It is for what counts
+// the processes of a namespace: who looks into all at the same time, as other
+// scripts do, is in each for a moment.
+func cmdShows(ts *testscript.TestScript, neg bool, args []string) {
+	plain(ts, neg, len(args) >= 2, "shows REGEXP CMD [ARG...]")
+	wanted, err := regexp.Compile("(?m)" + args[0])
+	ts.Check(err)
+	waitFor(ts, strings.Join(args[1:], " ")+" shows "+args[0], func() (string, bool) {
+		ts.Check(ts.Exec(args[1], args[2:]...))
+		output := ts.ReadFile("stdout")
+		return output, wanted.MatchString(output)
 	})
 }
 

@@ -396,15 +396,36 @@ func (g *segment) total() (mappings uint64) {
 	return mappings
 }
 
-// countHeld is countAll if it matters that the process has ended. If that had
-// mapped nothing it is only an occasion to look whether others have ended, and
-// what it takes is limited to a part of the time.
+// countHeld takes away what a process had mapped, which has ended. Others are looked
+// at if it may have been the last. If it had mapped nothing it is only an occasion to
+// look whether others have ended, and what that takes is limited to a part of the time.
 func (s *Supervisor) countHeld(pid int) {
+	var held []*segment
+	inside := map[*namespace]bool{}
 	for _, segment := range s.segments {
-		if segment.mapped[pid] > 0 {
+		n := segment.mapped[pid]
+		if n == 0 {
+			continue
+		}
+		if n == segment.total() {
 			s.countAll()
 			return
 		}
+		held = append(held, segment)
+		inside[segment.in] = true
+	}
+	for in := range inside {
+		if in.ns.HasEnding() {
+			s.countAll()
+			return
+		}
+	}
+	for _, segment := range held {
+		delete(segment.mapped, pid)
+		segment.in.ns.SetNattch(segment.id, segment.total(), pid)
+	}
+	if len(held) > 0 {
+		return
 	}
 	if now := time.Now(); now.After(s.countAgain) {
 		s.countEnding()

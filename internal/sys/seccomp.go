@@ -76,13 +76,25 @@ func SeccompReceive(listener int, n *SeccompNotification) syscall.Errno {
 // [SeccompContinue]. ENOENT: the call is no more.
 func SeccompSend(listener int, id uint64, value int64, failure int32, flags uint32) syscall.Errno {
 	response := seccompResponse{id, value, -failure, flags}
-	_, _, errno := syscall.RawSyscall(unix.SYS_IOCTL, uintptr(listener), seccompSend, uintptr(unsafe.Pointer(&response)))
+	_, errno := askListener(listener, seccompSend, unsafe.Pointer(&response))
 	return errno
+}
+
+// askListener makes a request of ioctl(2). The kernel waits for the listener's lock
+// before it does anything, and returns EINTR then for any signal, such as those that
+// the runtime sends.
+func askListener(listener int, request uintptr, argument unsafe.Pointer) (result uintptr, errno syscall.Errno) {
+	for {
+		result, _, errno = syscall.RawSyscall(unix.SYS_IOCTL, uintptr(listener), request, uintptr(argument))
+		if errno != syscall.EINTR {
+			return result, errno
+		}
+	}
 }
 
 // SeccompValid reports whether a call still waits.
 func SeccompValid(listener int, id uint64) bool {
-	_, _, errno := syscall.RawSyscall(unix.SYS_IOCTL, uintptr(listener), seccompIDValid, uintptr(unsafe.Pointer(&id)))
+	_, errno := askListener(listener, seccompIDValid, unsafe.Pointer(&id))
 	return errno == 0
 }
 
@@ -100,7 +112,7 @@ func SeccompReplaceFD(listener int, id uint64, fd, target, flags int) syscall.Er
 }
 
 func addFD(listener int, add seccompAddFD) (int, syscall.Errno) {
-	fd, _, errno := syscall.RawSyscall(unix.SYS_IOCTL, uintptr(listener), seccompAdd, uintptr(unsafe.Pointer(&add)))
+	fd, errno := askListener(listener, seccompAdd, unsafe.Pointer(&add))
 	return int(fd), errno
 }
 

@@ -35,7 +35,7 @@ func TestStressorsFindNothingWrong(t *testing.T) {
 		t.Run(args[0], func(t *testing.T) {
 			t.Parallel()
 			s := newSupervisor(t)
-			cmd := supervised(t, s, append([]string{"stress-ng", "--verify"}, args...)...)
+			cmd := supervised(t, s, append([]string{"stress-ng", "--verify", "--timeout", "60s"}, args...)...)
 			if output, err := cmd.CombinedOutput(); err != nil {
 				t.Fatalf("%s%v", output, err)
 			}
